@@ -1,0 +1,382 @@
+//! What was to be expected: [`Baseline`] learns a series and forecasts its next hours as a negative binomial mixture;
+//! from it come the band on the chart, the expected value and the odds in words. It decides nothing. Knows no insight.
+//!
+//! Source: the project's forecast reference: gamma-Poisson levels with three half-lives, weighted by how well each
+//! foretold the last hours; hour-of-day and hour-of-week season shrunk towards the pooled shape; overdispersion by
+//! moments; parameter uncertainty in the predictive shape (gamma-Poisson conjugacy, so that a young series is wide).
+//! Learning goes by clock hours: a burst never shifts the forecast of its own hour, and a minute costs two additions.
+
+mod season;
+mod tails;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Minute;
+use season::Season;
+pub use tails::NegativeBinomial;
+
+/// Half-lives of the levels, in hours: 2 hours, 12 hours, 4 days.
+const LEVEL_HALF_LIFE_HOURS: [f64; 3] = [2.0, 12.0, 96.0];
+
+/// Pseudo-events and pseudo-minutes of a series never seen: one call in fifty minutes, held loosely.
+const PRIOR_EVENTS: f64 = 0.5;
+const PRIOR_MINUTES: f64 = 25.0;
+
+/// Half-life of the evidence for a level, in hours, and the least share that a level keeps.
+const WEIGHT_HALF_LIFE_HOURS: f64 = 6.0;
+const WEIGHT_MIN: f64 = 0.02;
+/// One hour speaks against a level by at most this much (natural logarithm).
+const LN_EVIDENCE_MIN: f64 = -30.0;
+
+/// Overdispersion: prior value and its weight, half-life in hours, floor. Var = mean + phi mean^2.
+const PHI_PRIOR: f64 = 0.5;
+const PHI_PRIOR_WEIGHT: f64 = 8.0;
+const PHI_HALF_LIFE_HOURS: f64 = 96.0;
+const PHI_MIN: f64 = 0.01;
+
+/// Learning clips an hour at this many standard deviations above its forecast, until this many of the last three hours
+/// lay above it: then it is the new level.
+const CLIP_SD: f64 = 4.0;
+const CLIPPED_HOURS_MAX: u32 = 2;
+
+/// A season is kept once a series has calls on two days, and this many of them.
+const SEASON_CALLS_MIN: f32 = 30.0;
+
+/// The expected range holds a minute with this probability on either side.
+const BAND_TAIL: f64 = 0.005;
+
+const MINUTES_PER_HOUR: f64 = 60.0;
+
+/// What is expected of some minutes, in calls per minute.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Forecast {
+    pub mean: f64,
+    /// All but one in 200 minutes lie at or above it.
+    pub lower: f64,
+    /// All but one in 200 minutes lie at or below it.
+    pub upper: f64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Level {
+    /// Faded events, and the faded minutes (times season) that they fell into.
+    events: f32,
+    exposure: f32,
+    ln_weight: f32,
+}
+
+/// Faded sums for a moment estimate of phi.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Dispersion {
+    excess: f32,
+    weight: f32,
+}
+
+impl Dispersion {
+    /// One block, or several equal ones: squared distance from the mean beyond Poisson's, over the mean squared.
+    fn add(&mut self, squares: f64, mean: f64, blocks: f64) {
+        // The estimate of a block is worth more the more its mean stands above Poisson noise.
+        let q = mean * mean / (mean * mean + mean / 0.3);
+        let variance = PHI_PRIOR.max(1.0) * mean * mean + mean;
+        let clipped = squares.min(blocks * CLIP_SD * CLIP_SD * variance);
+        self.excess += (q * (clipped - blocks * mean) / (mean * mean)) as f32;
+        self.weight += (q * blocks) as f32;
+    }
+
+    fn fade(&mut self, hours: f64) {
+        let fade = (-hours / PHI_HALF_LIFE_HOURS).exp2() as f32;
+        self.excess *= fade;
+        self.weight *= fade;
+    }
+
+    fn phi(self) -> f64 {
+        let excess = f64::from(self.excess) + PHI_PRIOR_WEIGHT * PHI_PRIOR;
+        (excess / (f64::from(self.weight) + PHI_PRIOR_WEIGHT)).max(PHI_MIN)
+    }
+}
+
+/// What one series has taught so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// The clock hour being counted, since 1970; hours before it are learned. 0: nothing yet.
+    hour: u32,
+    /// Counts of that hour: their sum and the sum of their squares.
+    sum: f32,
+    squares: f32,
+    levels: [Level; 3],
+    /// Of single minutes and of hours.
+    minute_dispersion: Dispersion,
+    hour_dispersion: Dispersion,
+    /// Bit `i`: the hour `i + 1` ago lay above the clip.
+    clipped: u8,
+    first_day: u16,
+    calls: f32,
+    season: Option<Box<Season>>,
+}
+
+impl Baseline {
+    /// Counts a minute. Minutes come in ascending order; those without calls need not come.
+    pub fn learn(&mut self, minute: Minute, count: u64) {
+        let hour = minute.hour() as u32;
+        if self.hour == 0 {
+            self.hour = hour;
+            self.first_day = (hour / 24) as u16;
+        }
+        self.roll_to(hour);
+        self.sum += count as f32;
+        self.squares += (count as f32) * (count as f32);
+    }
+
+    /// The distribution of counts in a clock hour, as known before it.
+    pub fn predict(&self, minute: Minute) -> Predictive {
+        let hour = minute.hour() as u32;
+        if self.hour != 0 && hour > self.hour {
+            let mut later = self.clone();
+            later.roll_to(hour);
+            later.predictive(hour)
+        } else {
+            self.predictive(hour)
+        }
+    }
+
+    /// Calls counted so far in a clock hour that is not learned yet; 0 for any other.
+    pub fn count_in_hour(&self, hour: u32) -> u64 {
+        if hour == self.hour { self.sum as u64 } else { 0 }
+    }
+
+    fn predictive(&self, hour: u32) -> Predictive {
+        let factor = self.season.as_ref().map_or(1.0, |season| season.factor(hour));
+        let best = self.levels.iter().map(|level| level.ln_weight).fold(f32::MIN, f32::max);
+        let mut parts = self.levels.map(|level| {
+            let events = f64::from(level.events) + PRIOR_EVENTS;
+            let mean = factor * events / (f64::from(level.exposure) + PRIOR_MINUTES);
+            let weight = f64::from(level.ln_weight - best).exp().max(WEIGHT_MIN);
+            Part { weight, mean, uncertainty: 1.0 / events }
+        });
+        let total: f64 = parts.iter().map(|part| part.weight).sum();
+        parts.iter_mut().for_each(|part| part.weight /= total);
+        Predictive { parts, minute_phi: self.minute_dispersion.phi(), hour_phi: self.hour_dispersion.phi() }
+    }
+
+    /// Learns the hours before `hour`.
+    fn roll_to(&mut self, hour: u32) {
+        if self.hour == 0 || hour <= self.hour {
+            return;
+        }
+        let (sum, squares) = (f64::from(self.sum), f64::from(self.squares));
+        self.learn_hours(1, sum, squares);
+        (self.sum, self.squares) = (0.0, 0.0);
+        self.calls += sum as f32;
+        if self.season.is_none()
+            && self.calls >= SEASON_CALLS_MIN
+            && (self.hour / 24) as u16 > self.first_day
+        {
+            self.season = Some(Box::default());
+        }
+        let mut step = 1;
+        while self.hour < hour {
+            // With a season each silent hour has its own factor; without one, silence is learned in growing steps.
+            let hours = if self.season.is_some() { 1 } else { step.min(hour - self.hour) };
+            self.learn_hours(hours, 0.0, 0.0);
+            step *= 2;
+        }
+    }
+
+    /// Learns `hours` hours from `self.hour` on, which together hold `sum` calls (all of them, if there are several,
+    /// silent).
+    fn learn_hours(&mut self, hours: u32, sum: f64, squares: f64) {
+        let span = f64::from(hours);
+        let predictive = self.predictive(self.hour);
+        let factor = self.season.as_ref().map_or(1.0, |season| season.factor(self.hour));
+        let mean = predictive.mean() * MINUTES_PER_HOUR;
+        let phi = predictive.hour_phi;
+
+        let clip = mean + CLIP_SD * (mean + phi * mean * mean).sqrt().max(1.0);
+        let above = sum > clip;
+        let settled = (self.clipped & 0b111).count_ones() >= CLIPPED_HOURS_MAX;
+        let learned = if above && !settled { clip } else { sum };
+        self.clipped = if hours > 7 { 0 } else { self.clipped << hours } | u8::from(above) << (hours.min(7) - 1);
+
+        for (level, (part, half_life)) in
+            self.levels.iter_mut().zip(predictive.parts.iter().zip(LEVEL_HALF_LIFE_HOURS))
+        {
+            let foretold = NegativeBinomial {
+                mean: part.mean * MINUTES_PER_HOUR,
+                shape: 1.0 / (phi + part.uncertainty),
+            };
+            let evidence = foretold.ln_pmf(learned.round() as u64).max(LN_EVIDENCE_MIN);
+            let fade = (-span / WEIGHT_HALF_LIFE_HOURS).exp2();
+            let hours_worth = (1.0 - fade) / (1.0 - (-1.0 / WEIGHT_HALF_LIFE_HOURS).exp2());
+            level.ln_weight = (f64::from(level.ln_weight) * fade + evidence * hours_worth) as f32;
+
+            let fade = (-span / half_life).exp2();
+            // Within the hours the minutes fade too: their weight is the mean of the fading curve.
+            let worth = (1.0 - fade) * half_life / (span * std::f64::consts::LN_2);
+            level.events = (f64::from(level.events) * fade + learned * worth) as f32;
+            level.exposure =
+                (f64::from(level.exposure) * fade + factor * MINUTES_PER_HOUR * span * worth) as f32;
+        }
+        // Only evidence relative to the best level counts; taking it off keeps the numbers small.
+        let best = self.levels.iter().map(|level| level.ln_weight).fold(f32::MIN, f32::max);
+        self.levels.iter_mut().for_each(|level| level.ln_weight -= best);
+
+        self.minute_dispersion.fade(span);
+        self.hour_dispersion.fade(span);
+        let scale = if sum > 0.0 { learned / sum } else { 1.0 };
+        let per_minute = mean / MINUTES_PER_HOUR;
+        let minutes = MINUTES_PER_HOUR * span;
+        let around = squares * scale * scale - 2.0 * per_minute * learned + minutes * per_minute * per_minute;
+        self.minute_dispersion.add(around, per_minute, minutes);
+        self.hour_dispersion.add(span * (learned / span - mean).powi(2), mean, span);
+
+        if let Some(season) = &mut self.season {
+            // Against the slowest level: the quick ones follow the shape of the day themselves.
+            season.learn(self.hour, learned, mean, predictive.parts[2].mean * MINUTES_PER_HOUR / factor, phi);
+        }
+        self.hour += hours;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Part {
+    weight: f64,
+    /// Calls per minute.
+    mean: f64,
+    /// Relative variance of the mean.
+    uncertainty: f64,
+}
+
+/// The distribution of counts in the minutes of one clock hour.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Predictive {
+    parts: [Part; 3],
+    minute_phi: f64,
+    hour_phi: f64,
+}
+
+impl Predictive {
+    /// Calls per minute.
+    pub fn mean(&self) -> f64 {
+        self.parts.iter().map(|part| part.weight * part.mean).sum()
+    }
+
+    /// Mixture of the counts in `minutes` minutes together. Overdispersion of a window lies between that of a minute
+    /// and that of an hour; noise that is new each minute averages out, noise of whole hours does not.
+    fn window(&self, minutes: f64) -> [(f64, NegativeBinomial); 3] {
+        let share = ((1.0 / minutes - 1.0 / 60.0) / (1.0 - 1.0 / 60.0)).clamp(0.0, 1.0);
+        let phi = self.hour_phi + (self.minute_phi - self.hour_phi).max(0.0) * share;
+        self.parts.map(|part| {
+            let mean = (part.mean * minutes).max(1e-9);
+            (part.weight, NegativeBinomial { mean, shape: 1.0 / (phi + part.uncertainty) })
+        })
+    }
+
+    /// ln P(count of `minutes` minutes >= count). Zero calls are certain: 0.
+    pub fn ln_upper_tail(&self, minutes: f64, count: u64) -> f64 {
+        if count == 0 { 0.0 } else { ln_mix(self.window(minutes).map(|(w, nb)| (w, nb.ln_sf(count - 1)))) }
+    }
+
+    /// ln P(count of `minutes` minutes <= count)
+    pub fn ln_lower_tail(&self, minutes: f64, count: u64) -> f64 {
+        ln_mix(self.window(minutes).map(|(w, nb)| (w, nb.ln_cdf(count))))
+    }
+
+    /// Mean and expected range of single minutes.
+    pub fn forecast(&self) -> Forecast {
+        self.range(1.0)
+    }
+
+    /// Mean and expected range, per minute, of `minutes` minutes taken together.
+    pub fn range(&self, minutes: f64) -> Forecast {
+        let quantile = |ln_p: f64| {
+            let mut high = 1u64;
+            while self.ln_lower_tail(minutes, high) < ln_p && high < 1 << 40 {
+                high *= 2;
+            }
+            let mut low = 0u64;
+            while low < high {
+                let middle = low + (high - low) / 2;
+                if self.ln_lower_tail(minutes, middle) < ln_p { low = middle + 1 } else { high = middle }
+            }
+            low as f64 / minutes
+        };
+        Forecast {
+            mean: self.mean(),
+            lower: quantile(BAND_TAIL.ln()),
+            upper: quantile((-BAND_TAIL).ln_1p()),
+        }
+    }
+}
+
+/// ln of a weighted sum, from weights and logarithms.
+fn ln_mix(parts: [(f64, f64); 3]) -> f64 {
+    let terms = parts.map(|(weight, ln)| weight.ln() + ln);
+    let best = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if best == f64::NEG_INFINITY {
+        return best;
+    }
+    (best + terms.iter().map(|term| (term - best).exp()).sum::<f64>().ln()).min(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T0: i64 = 20_514 * 1440; // 2026-03-02, a Monday
+
+    fn learned(counts: impl Iterator<Item = (i64, u64)>) -> Baseline {
+        let mut baseline = Baseline::default();
+        counts.filter(|(_, count)| *count > 0).for_each(|(minute, count)| baseline.learn(Minute(T0 + minute), count));
+        baseline
+    }
+
+    #[test]
+    fn a_steady_series_is_forecast_at_its_level_with_a_narrow_band() {
+        let baseline = learned((0..7 * 1440).map(|m| (m, 9 + (m % 3) as u64)));
+        let forecast = baseline.predict(Minute(T0 + 7 * 1440)).forecast();
+        assert!((forecast.mean - 10.0).abs() < 0.5, "{forecast:?}");
+        assert!(forecast.lower >= 1.0 && forecast.upper <= 28.0, "{forecast:?}");
+    }
+
+    #[test]
+    fn a_daily_shape_is_learned() {
+        let shape = |m: i64| if (m / 60) % 24 < 12 { 1 } else { 10 };
+        let mean_after = |minutes: i64| learned((0..minutes).map(|m| (m, shape(m)))).predict(Minute(T0 + minutes)).mean();
+        let (night, day) = (mean_after(21 * 1440), mean_after(21 * 1440 + 12 * 60));
+        assert!(night < 2.5 && day > 5.0, "night {night}, day {day}");
+    }
+
+    #[test]
+    fn a_burst_does_not_shift_the_forecast_of_its_own_hour() {
+        let calm = learned((0..5 * 1440).map(|m| (m, 2)));
+        let burst = learned((0..5 * 1440).map(|m| (m, 2)).chain((0..20).map(|m| (5 * 1440 + m, 500))));
+        let at = Minute(T0 + 5 * 1440 + 30);
+        assert_eq!(calm.predict(at).mean(), burst.predict(at).mean());
+    }
+
+    #[test]
+    fn a_lasting_shift_becomes_the_new_level_within_a_day() {
+        let baseline = learned((0..10 * 1440).map(|m| (m, if m < 8 * 1440 { 2 } else { 20 })));
+        let mean = baseline.predict(Minute(T0 + 10 * 1440)).mean();
+        assert!((15.0..25.0).contains(&mean), "{mean}");
+    }
+
+    #[test]
+    fn silence_is_learned_and_an_idle_series_stays_finite() {
+        let baseline = learned((0..1440).map(|m| (m, 5)));
+        for days in [1, 3, 30, 3000] {
+            let predictive = baseline.predict(Minute(T0 + days * 1440));
+            let forecast = predictive.forecast();
+            assert!(forecast.mean.is_finite() && forecast.mean >= 0.0 && forecast.upper >= forecast.lower);
+            assert!(predictive.ln_upper_tail(5.0, 1000).is_finite());
+        }
+        assert!(baseline.predict(Minute(T0 + 30 * 1440)).mean() < 0.2);
+    }
+
+    #[test]
+    fn a_young_series_is_wide_and_an_old_one_narrow() {
+        let young = learned((0..120).map(|m| (m, 1))).predict(Minute(T0 + 120));
+        let old = learned((0..14 * 1440).map(|m| (m, 1))).predict(Minute(T0 + 14 * 1440));
+        assert!(young.ln_upper_tail(60.0, 600) > old.ln_upper_tail(60.0, 600));
+    }
+}

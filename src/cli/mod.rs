@@ -1,0 +1,77 @@
+//! The command line: one file for each command, each turning flags into options and a few calls of the library. Decides
+//! exit statuses; holds no logic that a user of the library would miss.
+
+mod progress;
+mod report;
+mod scan;
+mod simulate;
+mod tally;
+mod time;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Finds unusual API activity in AWS CloudTrail records.
+#[derive(Parser)]
+#[command(name = "highwater", version, propagate_version = true, after_help = EXIT_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_HELP: &str = "Exit status: 0 done, 1 error, 2 wrong usage, 3 insights found (with --fail-on-insight), \
+                         4 done, but some input was bad and is listed.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Scores a trail: insights as JSON lines, or a directory with records, rates, charts and a report.
+    Scan(scan::Arguments),
+    /// Renders the charts and the report of a result directory again.
+    Report(report::Arguments),
+    /// Writes a labelled trail to try things on.
+    Simulate(simulate::Arguments),
+    /// Counts calls per account, Region, source, name and minute, as CSV.
+    Tally(tally::Arguments),
+}
+
+/// How a command ended, when it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Done,
+    InsightsFound,
+    Partial,
+}
+
+/// Runs the command named by the process's arguments.
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Scan(arguments) => scan::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
+        Command::Simulate(arguments) => simulate::run(arguments),
+        Command::Tally(arguments) => tally::run(arguments),
+    };
+    match result {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::InsightsFound) => ExitCode::from(3),
+        Ok(Ending::Partial) => ExitCode::from(4),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("highwater: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The reader of our output has seen enough, as `head` does: that is no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Threads to use when none are asked for.
+fn default_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |threads| threads.get())
+}

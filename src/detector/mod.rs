@@ -1,0 +1,431 @@
+//! [`Detector`]: events in, insights out; the only place where window, baseline, judge, episode and insight meet.
+//! Counting may come in any order; [`Detector::advance`] then folds the minutes that are complete, series by series.
+//! Has no clock, no files and no threads of its own but those that share out series within one call.
+//!
+//! The promise kept here: what has been advanced in many steps is what would have been found in one.
+
+mod series;
+mod snapshot;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::BuildHasher;
+use std::ops::Range;
+use std::sync::Arc;
+
+use foldhash::quality::FixedState;
+use hashbrown::HashTable;
+
+use crate::event::{Category, MINUTES_PER_DAY, Minute};
+use crate::insight::{Insight, SeriesKey};
+use crate::judge::Model;
+use crate::window::{Attribute, Calls, Closed, Dictionary, OTHER, Tally};
+use series::{Caller, Cell, Context, Series};
+pub use snapshot::SnapshotError;
+
+/// Which management calls the call rate counts. Data events are always counted whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CallRate {
+    /// As AWS does.
+    #[default]
+    Write,
+    /// Read calls too.
+    All,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    pub call_rate: CallRate,
+    /// Also report hours that fall far below the forecast.
+    pub drops: bool,
+    /// No verdict in an account before this much history.
+    pub warmup_minutes: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // The judge's weights were fitted on series with at least a week behind them; AWS waits as well.
+        Options { call_rate: CallRate::Write, drops: false, warmup_minutes: 7 * MINUTES_PER_DAY as u32 }
+    }
+}
+
+/// A series without calls for this long is forgotten: long enough for a monthly job to be known when it comes again.
+const FORGET_MINUTES: u32 = 35 * MINUTES_PER_DAY as u32;
+
+/// What one advance brought.
+pub struct Advance {
+    /// Everything before it is closed.
+    pub frontier: Minute,
+    /// In the order in which they became known: by [`Insight::decided`], series and state.
+    pub insights: Vec<Insight>,
+    /// The minutes that were closed.
+    pub closed: Closed,
+    /// Events counted in them.
+    pub events: u64,
+}
+
+pub struct Detector {
+    options: Options,
+    model: Model,
+    model_name: Arc<str>,
+    frontier: Minute,
+    tally: Tally,
+    /// The first minute known of each account.
+    accounts: BTreeMap<Arc<str>, u32>,
+    /// Hours with any call, by account and Region: a silent hour there is a gap in the trail, not a drop. Kept only
+    /// where drops are looked for.
+    active_hours: BTreeMap<(Arc<str>, Arc<str>), BTreeSet<u32>>,
+    keys: Vec<SeriesKey>,
+    series: Vec<Series>,
+    /// Numbers of series, by the hash of their key.
+    index: HashTable<u32>,
+    /// Series with an open incident.
+    active: BTreeSet<u32>,
+    callers: Callers,
+    /// How many there were after the last clean-up.
+    callers_after_rebuild: usize,
+    strings: HashSet<Arc<str>>,
+}
+
+/// Who called, in two parts: few values that AWS attributes, and the many that change by the hour.
+pub(crate) struct Callers {
+    /// `userIdentityArn`, `userAgent`, `errorCode`, `resourceArn`.
+    pub(crate) coarse: Dictionary<4>,
+    /// `sessionName`, `accessKeyId`, `sourceIPAddress`.
+    pub(crate) fine: Dictionary<3>,
+}
+
+/// Number of the list that stands for all callers past a bound, in both dictionaries of [`Callers`].
+pub(crate) const OTHER_ID: u32 = 0;
+
+impl Callers {
+    fn new() -> Callers {
+        let mut callers = Callers { coarse: Dictionary::new(), fine: Dictionary::new() };
+        callers.coarse.intern(&[OTHER; 4]);
+        callers.fine.intern(&[OTHER; 3]);
+        callers
+    }
+
+    fn intern(&mut self, fields: [&str; Attribute::ALL.len()]) -> Caller {
+        let [arn, session, key, address, agent, error, resource] = fields;
+        Caller {
+            coarse: self.coarse.intern(&[arn, agent, error, resource]),
+            fine: self.fine.intern(&[session, key, address]),
+        }
+    }
+}
+
+/// The calls of one series in one advance.
+struct Work {
+    series: u32,
+    calls: WorkCalls,
+}
+
+enum WorkCalls {
+    /// All calls of the API in this range, or only the writes among them.
+    Api { range: Range<usize>, writes_only: bool },
+    /// These calls, by time: those with one error code.
+    Error(Vec<u32>),
+}
+
+impl Detector {
+    pub fn new(options: Options, model: Model) -> Detector {
+        Detector {
+            options,
+            model_name: model.name.as_str().into(),
+            model,
+            frontier: Minute(0),
+            tally: Tally::default(),
+            accounts: BTreeMap::new(),
+            active_hours: BTreeMap::new(),
+            keys: Vec::new(),
+            series: Vec::new(),
+            index: HashTable::new(),
+            active: BTreeSet::new(),
+            callers: Callers::new(),
+            callers_after_rebuild: 0,
+            strings: HashSet::new(),
+        }
+    }
+
+    /// Minutes before it are closed: events in them are late.
+    pub fn frontier(&self) -> Minute {
+        self.frontier
+    }
+
+    /// Events merged and not closed yet.
+    pub fn open_events(&self) -> u64 {
+        self.tally.len() as u64
+    }
+
+    /// Name and version of the judge's model.
+    pub fn model_name(&self) -> &str {
+        &self.model_name
+    }
+
+    /// Series that the detector remembers.
+    pub fn series_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Adds counts. Minutes before the frontier must not be among them.
+    pub fn merge(&mut self, tally: Tally) {
+        self.tally.merge(tally);
+    }
+
+    /// Closes the minutes before `frontier` and says what they brought. Nothing happens for a frontier already passed.
+    pub fn advance(&mut self, frontier: Minute, threads: usize) -> Advance {
+        let frontier = Minute(frontier.0.clamp(self.frontier.0, i64::from(u32::MAX)));
+        self.frontier = frontier;
+        let closed = self.tally.close_before(frontier);
+        let now = frontier.0 as u32;
+        let callers: Vec<Caller> =
+            (0..closed.caller_count() as u32).map(|id| self.callers.intern(closed.caller(id))).collect();
+        let work = self.share_out(&closed);
+        let events = closed.calls.iter().map(|calls| u64::from(calls.count)).sum();
+
+        let mut insights = self.run(&closed, &callers, work, now, threads);
+        // Series that no call touched: only an open incident can have come to its end, or, where drops are looked for,
+        // a silence begun.
+        let waiting: Vec<u32> =
+            if self.options.drops { (0..self.series.len() as u32).collect() } else { self.active.iter().copied().collect() };
+        for id in waiting {
+            let (series, key) = (&mut self.series[id as usize], &self.keys[id as usize]);
+            let context = Context {
+                options: &self.options,
+                model: &self.model,
+                model_name: &self.model_name,
+                callers: &self.callers,
+                history_start: self.accounts.get(&key.api.account_id).copied().unwrap_or(now),
+                active_hours: self.active_hours.get(&(key.api.account_id.clone(), key.api.region.clone())),
+            };
+            series.settle(&context, key, now, &mut insights);
+            if !series.has_incident() {
+                self.active.remove(&id);
+            }
+        }
+        insights.sort_by(|a, b| (a.decided, &a.series, a.state).cmp(&(b.decided, &b.series, b.state)));
+        self.forget(now);
+        Advance { frontier, insights, closed, events }
+    }
+
+    /// Finds or makes the series of everything closed.
+    fn share_out(&mut self, closed: &Closed) -> Vec<Work> {
+        let mut work = Vec::new();
+        let mut start = 0;
+        for calls in closed.calls.chunk_by(|a, b| a.api == b.api) {
+            let range = start..start + calls.len();
+            start = range.end;
+            let api = Arc::new(closed.apis[calls[0].api as usize].shared(&mut self.strings));
+            let first = calls[0].minute;
+            self.accounts.entry(api.account_id.clone()).and_modify(|m| *m = (*m).min(first)).or_insert(first);
+            if self.options.drops {
+                let hours = self.active_hours.entry((api.account_id.clone(), api.region.clone())).or_default();
+                hours.extend(calls.iter().map(|calls| calls.minute / 60));
+            }
+            let writes_only = self.options.call_rate == CallRate::Write && api.category == Category::Management;
+            if !writes_only || calls.iter().any(|calls| !calls.read_only) {
+                let series = self.series_of(SeriesKey { api: api.clone(), error_code: None });
+                work.push(Work { series, calls: WorkCalls::Api { range: range.clone(), writes_only } });
+            }
+            let mut errors: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+            for place in range {
+                let code = closed.caller(closed.calls[place].caller)[Attribute::ErrorCode as usize];
+                if !code.is_empty() {
+                    errors.entry(code).or_default().push(place as u32);
+                }
+            }
+            for (code, places) in errors {
+                let error_code = Some(shared(&mut self.strings, code));
+                let series = self.series_of(SeriesKey { api: api.clone(), error_code });
+                work.push(Work { series, calls: WorkCalls::Error(places) });
+            }
+        }
+        work
+    }
+
+    fn series_of(&mut self, key: SeriesKey) -> u32 {
+        let hasher = FixedState::default();
+        let keys = &self.keys;
+        if let Some(&id) = self.index.find(hasher.hash_one(&key), |&id| keys[id as usize] == key) {
+            return id;
+        }
+        let id = self.keys.len() as u32;
+        self.index.insert_unique(hasher.hash_one(&key), id, |&id| hasher.hash_one(&keys[id as usize]));
+        self.keys.push(key);
+        self.series.push(Series::default());
+        id
+    }
+
+    /// Folds the closed minutes into their series, the series shared out among threads.
+    fn run(
+        &mut self,
+        closed: &Closed,
+        callers: &[Caller],
+        mut work: Vec<Work>,
+        now: u32,
+        threads: usize,
+    ) -> Vec<Insight> {
+        work.sort_unstable_by_key(|work| work.series);
+        let (options, model, model_name, all_callers) = (&self.options, &self.model, &self.model_name, &self.callers);
+        let (accounts, active_hours, keys) = (&self.accounts, &self.active_hours, &self.keys);
+        let fold = |work: &[Work], series: &mut [Series], first: u32| {
+            let mut insights = Vec::new();
+            let mut active = Vec::new();
+            for item in work {
+                let key = &keys[item.series as usize];
+                let series = &mut series[(item.series - first) as usize];
+                let context = Context {
+                    options,
+                    model,
+                    model_name,
+                    callers: all_callers,
+                    history_start: accounts.get(&key.api.account_id).copied().unwrap_or(now),
+                    active_hours: active_hours.get(&(key.api.account_id.clone(), key.api.region.clone())),
+                };
+                for_each_cell(&closed.calls, callers, &item.calls, |cell| {
+                    series.step(&context, key, cell, &mut insights);
+                });
+                series.settle(&context, key, now, &mut insights);
+                series.cool(now);
+                active.push((item.series, series.has_incident()));
+            }
+            (insights, active)
+        };
+        let results: Vec<_> = if threads <= 1 || work.len() < 2 * threads {
+            vec![fold(&work, &mut self.series, 0)]
+        } else {
+            std::thread::scope(|scope| {
+                let mut rest = &mut self.series[..];
+                let mut first = 0;
+                let mut handles = Vec::new();
+                for part in even_parts(&work, threads) {
+                    let Some(last) = part.last() else { continue };
+                    let (mine, others) = rest.split_at_mut((last.series + 1 - first) as usize);
+                    rest = others;
+                    let (fold, start) = (&fold, first);
+                    handles.push(scope.spawn(move || fold(part, mine, start)));
+                    first = last.series + 1;
+                }
+                handles
+                    .into_iter()
+                    .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                    .collect()
+            })
+        };
+        let mut insights = Vec::new();
+        for (found, active) in results {
+            insights.extend(found);
+            for (id, is_active) in active {
+                if is_active { self.active.insert(id) } else { self.active.remove(&id) };
+            }
+        }
+        insights
+    }
+
+    /// Drops series that their next call would find forgotten, and strings that nothing names any more.
+    fn forget(&mut self, now: u32) {
+        for hours in self.active_hours.values_mut() {
+            *hours = hours.split_off(&(now / 60).saturating_sub(48));
+        }
+        let dead = self.series.iter().filter(|series| series.is_forgotten(now)).count();
+        if dead * 4 > self.series.len() {
+            let hasher = FixedState::default();
+            let mut keys = Vec::with_capacity(self.keys.len() - dead);
+            let mut series = Vec::with_capacity(self.keys.len() - dead);
+            self.active.clear();
+            for (key, state) in std::mem::take(&mut self.keys).into_iter().zip(std::mem::take(&mut self.series)) {
+                if state.is_forgotten(now) {
+                    continue;
+                }
+                if state.has_incident() {
+                    self.active.insert(keys.len() as u32);
+                }
+                keys.push(key);
+                series.push(state);
+            }
+            (self.keys, self.series) = (keys, series);
+            self.index.clear();
+            for id in 0..self.keys.len() as u32 {
+                let keys = &self.keys;
+                self.index.insert_unique(hasher.hash_one(&keys[id as usize]), id, |&id| {
+                    hasher.hash_one(&keys[id as usize])
+                });
+            }
+            self.strings.retain(|string| Arc::strong_count(string) > 1);
+        }
+        self.rebuild_callers();
+    }
+
+    /// Throws away callers that no series names any more, once they are the greater part.
+    fn rebuild_callers(&mut self) {
+        const CALLERS_KEPT_MIN: usize = 65_536;
+        let known = self.callers.coarse.len() + self.callers.fine.len();
+        if known < CALLERS_KEPT_MIN || known < 2 * self.callers_after_rebuild {
+            return;
+        }
+        let mut fresh = Callers::new();
+        let old = &self.callers;
+        for series in &mut self.series {
+            series.renumber(|caller| Caller {
+                coarse: fresh.coarse.intern(&old.coarse.get(caller.coarse)),
+                fine: fresh.fine.intern(&old.fine.get(caller.fine)),
+            });
+        }
+        self.callers_after_rebuild = fresh.coarse.len() + fresh.fine.len();
+        self.callers = fresh;
+    }
+}
+
+/// One string for all who hold it.
+fn shared(strings: &mut HashSet<Arc<str>>, text: &str) -> Arc<str> {
+    if let Some(known) = strings.get(text) {
+        return known.clone();
+    }
+    let new: Arc<str> = text.into();
+    strings.insert(new.clone());
+    new
+}
+
+/// Cuts work into parts of about equal numbers of calls. Every series lies in one part.
+fn even_parts(work: &[Work], parts: usize) -> Vec<&[Work]> {
+    let weight = |work: &Work| match &work.calls {
+        WorkCalls::Api { range, .. } => range.len() + 1,
+        WorkCalls::Error(places) => places.len() + 1,
+    };
+    let total: usize = work.iter().map(weight).sum();
+    let (mut cut, mut sum, mut start) = (Vec::new(), 0, 0);
+    for (place, item) in work.iter().enumerate() {
+        sum += weight(item);
+        if sum * parts >= total * (cut.len() + 1) {
+            cut.push(&work[start..=place]);
+            start = place + 1;
+        }
+    }
+    cut
+}
+
+/// Hands over the minutes of one series' calls, in time order.
+fn for_each_cell(calls: &[Calls], callers: &[Caller], work: &WorkCalls, mut visit: impl FnMut(&Cell)) {
+    let mut cell = Cell { minute: 0, count: 0, callers: Vec::new() };
+    let mut add = |calls: &Calls| {
+        if calls.minute != cell.minute {
+            if cell.count > 0 {
+                visit(&cell);
+            }
+            cell.minute = calls.minute;
+            cell.count = 0;
+            cell.callers.clear();
+        }
+        cell.count = cell.count.saturating_add(calls.count);
+        cell.callers.push((callers[calls.caller as usize], calls.count));
+    };
+    match work {
+        WorkCalls::Api { range, writes_only } => {
+            calls[range.clone()].iter().filter(|calls| !writes_only || !calls.read_only).for_each(&mut add);
+        }
+        WorkCalls::Error(places) => places.iter().for_each(|&place| add(&calls[place as usize])),
+    }
+    if cell.count > 0 {
+        visit(&cell);
+    }
+}

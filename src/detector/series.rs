@@ -1,0 +1,566 @@
+//! One series through time: each minute with calls is measured, judged, and learned, in this order; who called is kept
+//! for as long as an insight can ask for it. Knows its own past only; names and options come with each call.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Callers, FORGET_MINUTES, OTHER_ID, Options};
+use crate::baseline::{Baseline, Predictive};
+use crate::episode::Episode;
+use crate::event::{MINUTES_PER_DAY, Minute};
+use crate::insight::{Attributed, BASELINE_DAYS, Direction, Insight, Rate, SeriesKey, State, baseline_from};
+use crate::judge::{Judge, Model};
+use crate::window::Attribute;
+
+/// AWS averages a Start over five minutes.
+const TRIGGER_MINUTES: u32 = 5;
+
+/// A caller's list numbers in `Callers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Caller {
+    pub(crate) coarse: u32,
+    pub(crate) fine: u32,
+}
+
+/// The calls of one minute.
+pub(super) struct Cell {
+    pub(super) minute: u32,
+    pub(super) count: u32,
+    pub(super) callers: Vec<(Caller, u32)>,
+}
+
+/// What a step needs and does not own.
+pub(super) struct Context<'a> {
+    pub(super) options: &'a Options,
+    pub(super) model: &'a Model,
+    pub(super) model_name: &'a Arc<str>,
+    pub(super) callers: &'a Callers,
+    /// First minute known of the account.
+    pub(super) history_start: u32,
+    /// Hours in which anything was called in the account and Region.
+    pub(super) active_hours: Option<&'a BTreeSet<u32>>,
+}
+
+/// A caller's calls in a minute of the last hour.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Recent {
+    minute: u32,
+    caller: Caller,
+    count: u32,
+}
+
+/// A caller's calls on a day of the last week.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Daily {
+    day: u32,
+    caller: Caller,
+    count: u32,
+}
+
+/// Callers of one series and day that are told apart once the day is over. Beyond it the smaller ones lose session,
+/// key and address, and, if that does not help, become one.
+const DAY_CALLERS_MAX: usize = 256;
+
+/// Minutes whose callers are kept one by one: a start can lie this far before the alarm.
+const RECENT_MINUTES: u32 = 60;
+
+/// Minutes above the expected range belong together across this many calm ones.
+const START_GAP_MINUTES: u32 = 5;
+
+/// What an incident's minutes are kept out of the record for: so long before its first alarm, so long after its last,
+/// and at most so long in all; then it is the new normal.
+const FREEZE_AFTER_MINUTES: u32 = 15;
+const FREEZE_MINUTES_MAX: u32 = 180;
+
+/// An hour is a drop when so few calls were this improbable (natural logarithm; one in a million), at least this many
+/// were expected, and less than half of them came.
+const DROP_LN_ODDS: f64 = -13.8;
+const DROP_EXPECTED_MIN: f64 = 30.0;
+/// A silence that lasts longer than this is learned.
+const DROP_HOURS_MAX: u32 = 24;
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Series {
+    judge: Judge,
+    baseline: Baseline,
+    episode: Episode,
+    last: u32,
+    recent: Vec<Recent>,
+    days: Vec<Daily>,
+    /// The last day whose callers had to be folded.
+    folded_day: u32,
+    incident: Option<Box<Incident>>,
+    /// Hours before it were looked at for drops; 0: none.
+    drop_hour: u32,
+    drop: Option<Box<Drop>>,
+}
+
+/// What an end must repeat of its start, and what has been counted since.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Incident {
+    start: u32,
+    first_alarm: u32,
+    baseline_count: u64,
+    baseline: Vec<(Caller, u64)>,
+    exact: bool,
+    /// Counts per minute above this are unusual: the upper end of the forecast at the start.
+    limit: f64,
+    forecast: Expectation,
+    /// The last minute above the limit, or the last alarm where none was.
+    last_unusual: u32,
+    above_limit: bool,
+    /// Calls from the start up to `last_unusual`, and those after it, which belong to the incident only if it goes on.
+    counted: Vec<(Caller, u64)>,
+    tail: Vec<(Caller, u64)>,
+    peak: f64,
+    /// The forecast as it stood at the start, for the odds of the whole.
+    predictive: Predictive,
+}
+
+/// The forecast's view of the hour an incident started in.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Expectation {
+    mean: f64,
+    lower: f64,
+    upper: f64,
+}
+
+/// An hour, or several, far below the forecast.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Drop {
+    hour: u32,
+    hours: u32,
+    count: u64,
+    baseline_count: u64,
+    baseline: Vec<(Caller, u64)>,
+    exact: bool,
+    forecast: Expectation,
+    ln_odds: f64,
+}
+
+impl Series {
+    pub(super) fn has_incident(&self) -> bool {
+        self.incident.is_some() || self.drop.is_some()
+    }
+
+    /// Silent for so long that its next call begins a new series.
+    pub(super) fn is_forgotten(&self, now: u32) -> bool {
+        self.last != 0 && now.saturating_sub(self.last) > FORGET_MINUTES
+    }
+
+    /// Folds in one minute.
+    pub(super) fn step(&mut self, context: &Context, key: &SeriesKey, cell: &Cell, out: &mut Vec<Insight>) {
+        let minute = cell.minute;
+        self.settle(context, key, minute, out);
+        if self.is_forgotten(minute) {
+            *self = Series::default();
+        }
+        self.last = minute;
+        self.age_callers(minute, context.callers);
+        self.recent.extend(cell.callers.iter().map(|&(caller, count)| Recent { minute, caller, count }));
+
+        let features = self.judge.measure(minute, cell.count, context.history_start);
+        let warm = minute >= context.history_start + context.options.warmup_minutes;
+        if let Some(features) = features.filter(|_| warm) {
+            let score = context.model.score(&features);
+            let was_active = self.episode.is_active();
+            let (episode, alarm) = self.episode.step(minute, score, context.model.threshold);
+            self.episode = episode;
+            if alarm {
+                if !was_active {
+                    self.start(context, key, minute, score, out);
+                }
+                self.freeze(minute);
+            }
+            self.count_incident(cell, alarm, score, !was_active && alarm);
+        } else {
+            self.count_incident(cell, false, f64::NEG_INFINITY, false);
+        }
+        self.judge.learn(minute, cell.count);
+        self.baseline.learn(Minute(i64::from(minute)), u64::from(cell.count));
+    }
+
+    /// Lets time pass up to the start of minute `now`.
+    pub(super) fn settle(&mut self, context: &Context, key: &SeriesKey, now: u32, out: &mut Vec<Insight>) {
+        if let Some(over) = self.episode.over_from()
+            && over <= now
+            && let Some(incident) = self.incident.take()
+        {
+            out.push(incident.end(context, key, over));
+        }
+        self.episode = self.episode.settle(now);
+        if context.options.drops {
+            self.look_for_drops(context, key, now, out);
+        }
+    }
+
+    /// Gives back what only a busy series needs. Changes nothing of what is said later.
+    pub(super) fn cool(&mut self, now: u32) {
+        self.judge.cool(now);
+        if self.recent.capacity() > 0 && now > self.last.saturating_add(RECENT_MINUTES) && self.incident.is_none() {
+            self.move_to_days(now);
+            self.recent = Vec::new();
+        }
+        if self.days.len() * 2 < self.days.capacity() {
+            self.days.shrink_to_fit();
+        }
+    }
+
+    /// Renames callers.
+    pub(super) fn renumber(&mut self, mut rename: impl FnMut(Caller) -> Caller) {
+        self.recent.iter_mut().for_each(|recent| recent.caller = rename(recent.caller));
+        self.days.iter_mut().for_each(|daily| daily.caller = rename(daily.caller));
+        let incident = self.incident.iter_mut().flat_map(|incident| {
+            let Incident { baseline, counted, tail, .. } = &mut **incident;
+            baseline.iter_mut().chain(counted).chain(tail)
+        });
+        let drop = self.drop.iter_mut().flat_map(|drop| drop.baseline.iter_mut());
+        incident.chain(drop).for_each(|(caller, _)| *caller = rename(*caller));
+    }
+
+    /// Moves callers older than an hour to their day, and drops days older than the baseline.
+    fn age_callers(&mut self, minute: u32, callers: &Callers) {
+        let oldest = (minute / MINUTES_PER_DAY as u32).saturating_sub(BASELINE_DAYS as u32 + 1);
+        if self.days.first().is_some_and(|daily| daily.day < oldest) {
+            self.days.retain(|daily| daily.day >= oldest);
+        }
+        self.move_to_days(minute);
+        // A day is folded once no minute of it can still come: the result depends on the day's calls alone.
+        let over = minute.saturating_sub(RECENT_MINUTES) / MINUTES_PER_DAY as u32;
+        if self.days.len() > DAY_CALLERS_MAX && self.folded_day < over {
+            self.fold_days(over, callers);
+        }
+    }
+
+    fn move_to_days(&mut self, minute: u32) {
+        let old = self.recent.partition_point(|recent| recent.minute + RECENT_MINUTES < minute);
+        for recent in self.recent.drain(..old) {
+            let day = recent.minute / MINUTES_PER_DAY as u32;
+            let today = self.days.iter_mut().rev().take_while(|daily| daily.day == day);
+            match today.take(8).find(|daily| daily.caller == recent.caller) {
+                Some(known) => known.count = known.count.saturating_add(recent.count),
+                None => {
+                    self.days.push(Daily { day, caller: recent.caller, count: recent.count });
+                    if self.days.len().is_power_of_two() && self.days.len() >= 64 {
+                        compact(&mut self.days);
+                    }
+                }
+            }
+        }
+    }
+
+    fn fold_days(&mut self, over: u32, callers: &Callers) {
+        compact(&mut self.days);
+        let mut folded = Vec::with_capacity(self.days.len());
+        for day in self.days.chunk_by(|a, b| a.day == b.day) {
+            if day[0].day >= over || day.len() <= DAY_CALLERS_MAX {
+                folded.extend_from_slice(day);
+                continue;
+            }
+            self.folded_day = self.folded_day.max(day[0].day);
+            let mut rows = day.to_vec();
+            for blur in [
+                |caller: Caller| Caller { fine: OTHER_ID, ..caller },
+                |_: Caller| Caller { coarse: OTHER_ID, fine: OTHER_ID },
+            ] {
+                if rows.len() <= DAY_CALLERS_MAX {
+                    break;
+                }
+                let text = |daily: &Daily| {
+                    (callers.coarse.get(daily.caller.coarse), callers.fine.get(daily.caller.fine))
+                };
+                rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| text(a).cmp(&text(b))));
+                rows[DAY_CALLERS_MAX / 2..].iter_mut().for_each(|daily| daily.caller = blur(daily.caller));
+                compact(&mut rows);
+            }
+            folded.extend(rows);
+        }
+        self.days = folded;
+    }
+
+    /// Calls in the reported baseline of an incident that starts at `start`, and who made them.
+    fn baseline_before(&self, start: u32) -> (u64, Vec<(Caller, u64)>, bool) {
+        let from_day = (baseline_from(Minute(i64::from(start))).0 / MINUTES_PER_DAY) as u32;
+        let mut counts = Vec::new();
+        let days = self.days.iter().filter(|daily| daily.day >= from_day);
+        let recent = self.recent.iter().filter(|recent| recent.minute < start);
+        for (caller, count) in
+            days.map(|daily| (daily.caller, daily.count)).chain(recent.map(|recent| (recent.caller, recent.count)))
+        {
+            counts.push((caller, u64::from(count)));
+        }
+        merge_counts(&mut counts);
+        (counts.iter().map(|(_, count)| count).sum(), counts, self.folded_day < from_day)
+    }
+
+    /// The first minute of unusual activity: back from the alarm while minutes lie above the limit.
+    fn walk_back(&self, alarm: u32, limit: f64) -> u32 {
+        let mut start = alarm;
+        for (minute, count) in self.judge.recent().collect::<Vec<_>>().into_iter().rev() {
+            if minute + START_GAP_MINUTES < start || minute + RECENT_MINUTES <= alarm {
+                break;
+            }
+            if minute < start && f64::from(count) > limit {
+                start = minute;
+            }
+        }
+        start
+    }
+
+    fn start(&mut self, context: &Context, key: &SeriesKey, alarm: u32, score: f64, out: &mut Vec<Insight>) {
+        let predictive = self.baseline.predict(Minute(i64::from(alarm)));
+        let forecast = predictive.forecast();
+        let start = self.walk_back(alarm, forecast.upper);
+        let (baseline_count, baseline, exact) = self.baseline_before(start);
+        let trigger_from = start.min(alarm + 1 - TRIGGER_MINUTES);
+        let in_window = |from: u32| -> Vec<(Caller, u64)> {
+            let recent = self.recent.iter().filter(|recent| recent.minute >= from);
+            let mut counts = recent.map(|recent| (recent.caller, u64::from(recent.count))).collect();
+            merge_counts(&mut counts);
+            counts
+        };
+        let trigger = in_window(trigger_from);
+        let mut counted = in_window(start);
+        // The alarm's own minute is counted by the step that follows.
+        for recent in self.recent.iter().filter(|recent| recent.minute == alarm) {
+            if let Some(known) = counted.iter_mut().find(|(caller, _)| *caller == recent.caller) {
+                known.1 -= u64::from(recent.count);
+            }
+        }
+        counted.retain(|(_, count)| *count > 0);
+        let expected = Expectation { mean: forecast.mean, lower: forecast.lower, upper: forecast.upper };
+        let rate = Rate { count: trigger.iter().map(|c| c.1).sum(), minutes: i64::from(alarm + 1 - trigger_from) };
+        let incident = Incident {
+            start,
+            first_alarm: alarm,
+            baseline_count,
+            baseline,
+            exact,
+            limit: forecast.upper,
+            forecast: expected,
+            last_unusual: alarm,
+            above_limit: false,
+            counted,
+            tail: Vec::new(),
+            peak: score,
+            predictive,
+        };
+        out.push(Insight {
+            series: key.clone(),
+            state: State::Start,
+            direction: Direction::Up,
+            start: Minute(i64::from(start)),
+            end: None,
+            decided: Minute(i64::from(alarm) + 1),
+            insight: rate,
+            baseline: incident.baseline_rate(),
+            attributed: attribute(context.callers, key, &trigger, &incident.baseline),
+            attribution_exact: exact,
+            expected: (expected.mean, expected.lower, expected.upper),
+            ln_odds: ln_odds(&predictive, rate),
+            score,
+            threshold: context.model.threshold,
+            model: context.model_name.clone(),
+        });
+        self.incident = Some(Box::new(incident));
+    }
+
+    /// Keeps the minutes of an incident out of the records it is judged by.
+    fn freeze(&mut self, alarm: u32) {
+        let Some(incident) = &self.incident else { return };
+        let until = (alarm + FREEZE_AFTER_MINUTES + 1).min(incident.first_alarm + FREEZE_MINUTES_MAX);
+        if alarm < until {
+            self.judge.freeze(until);
+        }
+    }
+
+    fn count_incident(&mut self, cell: &Cell, alarm: bool, score: f64, first: bool) {
+        let Some(incident) = &mut self.incident else { return };
+        incident.peak = incident.peak.max(score);
+        incident.tail.extend(cell.callers.iter().map(|&(caller, count)| (caller, u64::from(count))));
+        let above = f64::from(cell.count) > incident.limit;
+        if above || first || (alarm && !incident.above_limit) {
+            incident.above_limit |= above;
+            incident.last_unusual = cell.minute;
+            incident.counted.append(&mut incident.tail);
+        }
+        if incident.counted.len().is_power_of_two() && incident.counted.len() >= 64 {
+            merge_counts(&mut incident.counted);
+        }
+    }
+
+    /// Compares complete hours with the forecast's lower tail.
+    fn look_for_drops(&mut self, context: &Context, key: &SeriesKey, now: u32, out: &mut Vec<Insight>) {
+        let Some(active) = context.active_hours else { return };
+        let warm = (context.history_start + context.options.warmup_minutes).div_ceil(60);
+        let first = self.drop_hour.max(warm).max(self.last / 60);
+        // An hour without any call in the Region is a gap in the trail: nothing is said of it.
+        for &hour in active.range(first.min(now / 60)..now / 60) {
+            self.drop_hour = hour + 1;
+            if self.last == 0 || self.is_forgotten(hour * 60) {
+                continue;
+            }
+            let start = Minute(i64::from(hour) * 60);
+            let predictive = self.baseline.predict(start);
+            let count = self.baseline.count_in_hour(hour);
+            let expected = predictive.mean() * 60.0;
+            let ln_odds = predictive.ln_lower_tail(60.0, count);
+            let low =
+                expected >= DROP_EXPECTED_MIN && ln_odds <= DROP_LN_ODDS && (count as f64) < 0.5 * expected;
+            match (self.drop.take(), low) {
+                (None, false) => {}
+                (None, true) => {
+                    let (baseline_count, baseline, exact) = self.baseline_before(hour * 60);
+                    let range = predictive.range(60.0);
+                    let forecast = Expectation { mean: range.mean, lower: range.lower, upper: range.upper };
+                    let drop = Drop { hour, hours: 1, count, baseline_count, baseline, exact, forecast, ln_odds };
+                    out.push(drop.insight(context, key, State::Start, hour + 1));
+                    self.drop = Some(Box::new(drop));
+                }
+                (Some(mut drop), true) if drop.hours < DROP_HOURS_MAX => {
+                    drop.hours += 1;
+                    drop.count += count;
+                    drop.ln_odds = drop.ln_odds.min(ln_odds);
+                    self.drop = Some(drop);
+                }
+                (Some(drop), _) => out.push(drop.insight(context, key, State::End, hour + 1)),
+            }
+        }
+    }
+}
+
+impl Incident {
+    fn baseline_rate(&self) -> Rate {
+        let start = Minute(i64::from(self.start));
+        Rate { count: self.baseline_count, minutes: start.0 - baseline_from(start).0 }
+    }
+
+    fn end(mut self, context: &Context, key: &SeriesKey, over: u32) -> Insight {
+        merge_counts(&mut self.counted);
+        let end = self.last_unusual + 1;
+        let rate =
+            Rate { count: self.counted.iter().map(|c| c.1).sum(), minutes: i64::from(end - self.start) };
+        Insight {
+            series: key.clone(),
+            state: State::End,
+            direction: Direction::Up,
+            start: Minute(i64::from(self.start)),
+            end: Some(Minute(i64::from(end))),
+            decided: Minute(i64::from(over)),
+            insight: rate,
+            baseline: self.baseline_rate(),
+            attributed: attribute(context.callers, key, &self.counted, &self.baseline),
+            attribution_exact: self.exact,
+            expected: (self.forecast.mean, self.forecast.lower, self.forecast.upper),
+            ln_odds: ln_odds(&self.predictive, rate),
+            score: self.peak,
+            threshold: context.model.threshold,
+            model: context.model_name.clone(),
+        }
+    }
+}
+
+impl Drop {
+    fn insight(&self, context: &Context, key: &SeriesKey, state: State, decided_hour: u32) -> Insight {
+        let start = Minute(i64::from(self.hour) * 60);
+        let minutes = i64::from(self.hours) * 60;
+        Insight {
+            series: key.clone(),
+            state,
+            direction: Direction::Down,
+            start,
+            end: (state == State::End).then_some(Minute(start.0 + minutes)),
+            decided: Minute(i64::from(decided_hour) * 60),
+            insight: Rate { count: self.count, minutes },
+            baseline: Rate { count: self.baseline_count, minutes: start.0 - baseline_from(start).0 },
+            attributed: attribute(context.callers, key, &[], &self.baseline),
+            attribution_exact: self.exact,
+            expected: (self.forecast.mean, self.forecast.lower, self.forecast.upper),
+            ln_odds: self.ln_odds,
+            // Drops are found by their odds; the score says how far those lie beyond the line.
+            score: DROP_LN_ODDS - self.ln_odds,
+            threshold: 0.0,
+            model: context.model_name.clone(),
+        }
+    }
+}
+
+/// ln P(at least so many calls in so many minutes).
+fn ln_odds(predictive: &Predictive, rate: Rate) -> f64 {
+    predictive.ln_upper_tail(rate.minutes as f64, rate.count)
+}
+
+/// Adds up counts of the same caller.
+fn merge_counts(counts: &mut Vec<(Caller, u64)>) {
+    counts.sort_unstable();
+    counts.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            kept.1 += next.1;
+        }
+        same
+    });
+}
+
+fn compact(days: &mut Vec<Daily>) {
+    days.sort_unstable();
+    days.dedup_by(|next, kept| {
+        let same = (next.day, next.caller) == (kept.day, kept.caller);
+        if same {
+            kept.count = kept.count.saturating_add(next.count);
+        }
+        same
+    });
+}
+
+/// Counts by value for every attribute that has values.
+fn attribute(
+    callers: &Callers,
+    key: &SeriesKey,
+    insight: &[(Caller, u64)],
+    baseline: &[(Caller, u64)],
+) -> Vec<Attributed> {
+    let value_of = |attribute: Attribute, caller: Caller| -> &str {
+        let [arn, agent, error, resource] = callers.coarse.get(caller.coarse);
+        let [session, access_key, address] = callers.fine.get(caller.fine);
+        match attribute {
+            Attribute::UserIdentityArn => arn,
+            Attribute::SessionName => session,
+            Attribute::AccessKeyId => access_key,
+            Attribute::SourceIpAddress => address,
+            Attribute::UserAgent => agent,
+            Attribute::ErrorCode => error,
+            Attribute::ResourceArn => resource,
+        }
+    };
+    let by_value = |attribute: Attribute, counts: &[(Caller, u64)]| -> Vec<(String, u64)> {
+        // AWS attributes calls without an error to the string "null"; so does every attribute that AWS has.
+        let always = matches!(attribute, Attribute::UserIdentityArn | Attribute::UserAgent | Attribute::ErrorCode);
+        let mut values = std::collections::BTreeMap::<&str, u64>::new();
+        for &(caller, count) in counts {
+            match value_of(attribute, caller) {
+                "" if always => *values.entry("null").or_default() += count,
+                "" => {}
+                value => *values.entry(value).or_default() += count,
+            }
+        }
+        let mut values: Vec<_> = values.into_iter().map(|(value, count)| (value.to_owned(), count)).collect();
+        values.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        values
+    };
+    Attribute::ALL
+        .into_iter()
+        .filter(|attribute| *attribute != Attribute::ErrorCode || key.error_code.is_none())
+        .map(|attribute| Attributed {
+            attribute,
+            insight: by_value(attribute, insight),
+            baseline: by_value(attribute, baseline),
+        })
+        .filter(|attributed| {
+            !(attributed.attribute == Attribute::ResourceArn
+                && attributed.insight.is_empty()
+                && attributed.baseline.is_empty())
+        })
+        .collect()
+}

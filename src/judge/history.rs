@@ -1,0 +1,311 @@
+//! What a series has reached before: the largest sums of each clock hour, and from them the records of 14 days, of the
+//! time of day and of the hour of the week. Two forms with one meaning: a list of hours for the many series that are
+//! hardly ever called, tables for the rest. Knows no scores and no incidents.
+//!
+//! Source of the method: the project's judge reference; the sums are over the last 1, 5, 15 and 60 minutes.
+
+use serde::{Deserialize, Serialize};
+
+/// Windows of the sums, in minutes.
+pub const SCALES: [u32; 4] = [1, 5, 15, 60];
+
+/// Hours until the maxima of an hour enter the record. The 60-minute sums of an hour's first minutes reach back into
+/// the hour before: a burst across the hour must not become its own record.
+const LAG_HOURS: [u32; 4] = [1, 1, 1, 2];
+
+/// Days the record looks back.
+const RECORD_DAYS: u32 = 14;
+
+const HOURS_PER_DAY: u32 = 24;
+const HOURS_PER_WEEK: u32 = 168;
+
+/// Steps per e-fold of a count in its 16-bit code. 16 bits: 8 would end at 345,000 calls, and a full record alarms for
+/// ever.
+const CODE_STEPS: f64 = 20.0;
+
+/// What a time-of-day record loses per day, and an hour-of-week record per week, in steps of the code.
+const DAY_DECAY: u32 = 1;
+const WEEK_DECAY: u32 = 2;
+
+/// A list longer than this becomes tables, which are then smaller than the list would soon be.
+const LIST_MAX: usize = 48;
+
+/// `round(20 ln(1 + count))`.
+pub fn code(count: u32) -> u16 {
+    ((1.0 + f64::from(count)).ln() * CODE_STEPS + 0.5) as u16
+}
+
+/// Largest sums of one clock hour, by scale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HourMax {
+    /// Since 1970-01-01T00:00Z.
+    pub hour: u32,
+    pub max: [u32; 4],
+}
+
+/// What a minute of some hour is compared with; natural logarithms of one plus a count.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct References {
+    /// The record of 14 days, by scale.
+    pub record: [f64; 4],
+    /// The same time of day, two hours either side: 15 and 60 minutes.
+    pub time_of_day: [f64; 2],
+    /// The same hour of the week and the next: 60 minutes.
+    pub hour_of_week: f64,
+}
+
+/// See the head of this file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum History {
+    List(Vec<HourMax>),
+    Tables(Box<Tables>),
+}
+
+impl Default for History {
+    fn default() -> Self {
+        History::List(Vec::new())
+    }
+}
+
+impl History {
+    /// Adds a finished hour. Hours come in ascending order; hours without calls need not come at all.
+    pub fn push(&mut self, hour: HourMax) {
+        if hour.max == [0; 4] {
+            return;
+        }
+        match self {
+            History::List(list) if list.len() < LIST_MAX => {
+                list.reserve_exact(if list.len() < 4 { 1 } else { list.len() / 2 });
+                list.push(hour);
+            }
+            History::List(list) => {
+                let mut tables = Box::<Tables>::default();
+                for &old in list.iter().chain([&hour]) {
+                    tables.push(old);
+                }
+                *self = History::Tables(tables);
+            }
+            History::Tables(tables) => tables.push(hour),
+        }
+    }
+
+    /// What the minutes of `hour` are compared with.
+    pub fn references(&self, hour: u32) -> References {
+        match self {
+            History::List(list) => list_references(list, hour),
+            History::Tables(tables) => tables.references(hour),
+        }
+    }
+}
+
+fn day_of(hour: u32) -> u32 {
+    hour / HOURS_PER_DAY
+}
+
+/// The clock hours whose time-of-day records count at `hour`: two either side.
+fn near_hours(hour: u32) -> [u32; 5] {
+    [22, 23, 0, 1, 2].map(|shift| (hour + shift) % HOURS_PER_DAY)
+}
+
+fn list_references(list: &[HourMax], hour: u32) -> References {
+    let today = day_of(hour);
+    let mut record = [0.0f64; 4];
+    let mut time_of_day = [0u16; 2];
+    let mut hour_of_week = 0u16;
+    let near = near_hours(hour);
+    for entry in list {
+        for (scale, best) in record.iter_mut().enumerate() {
+            let day = day_of(entry.hour + LAG_HOURS[scale] - 1);
+            if entry.hour + LAG_HOURS[scale] > hour || day + RECORD_DAYS < today {
+                continue;
+            }
+            *best = best.max(record_ln(entry.max[scale], day == today));
+        }
+        if entry.hour >= hour {
+            continue;
+        }
+        let age = hour - 1 - entry.hour;
+        if near.contains(&(entry.hour % HOURS_PER_DAY)) {
+            let lost = age / HOURS_PER_DAY * DAY_DECAY;
+            for (best, max) in time_of_day.iter_mut().zip(&entry.max[2..]) {
+                *best = (*best).max(u32::from(code(*max)).saturating_sub(lost) as u16);
+            }
+        }
+        if [hour, hour + 1].map(|h| h % HOURS_PER_WEEK).contains(&(entry.hour % HOURS_PER_WEEK)) {
+            let lost = age / HOURS_PER_WEEK * WEEK_DECAY;
+            hour_of_week = hour_of_week.max(u32::from(code(entry.max[3])).saturating_sub(lost) as u16);
+        }
+    }
+    References {
+        record,
+        time_of_day: time_of_day.map(|code| f64::from(code) / CODE_STEPS),
+        hour_of_week: f64::from(hour_of_week) / CODE_STEPS,
+    }
+}
+
+/// Today's records are exact; those of past days have passed through the code.
+fn record_ln(count: u32, today: bool) -> f64 {
+    if today { (1.0 + f64::from(count)).ln() } else { f64::from(code(count)) / CODE_STEPS }
+}
+
+/// A record that fades: its code when set, and the day or week it was set in. Two of the same slot compare by what is
+/// left of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Faded {
+    code: u16,
+    set: u16,
+}
+
+impl Faded {
+    fn left(self, now: u32, decay: u32) -> u16 {
+        u32::from(self.code).saturating_sub(now.saturating_sub(u32::from(self.set)) * decay) as u16
+    }
+
+    fn raise(&mut self, code: u16, now: u32, decay: u32) {
+        if code > self.left(now, decay) {
+            *self = Faded { code, set: now as u16 };
+        }
+    }
+}
+
+/// The records as tables: about a kilobyte.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tables {
+    /// Day since 1970 that `today` belongs to.
+    day: u32,
+    today: [u32; 4],
+    /// Codes of past days, by day modulo 14.
+    days: [[u16; RECORD_DAYS as usize]; 4],
+    /// The last hour's 60-minute maximum, which enters a day one hour later than the others.
+    pending: HourMax,
+    time_of_day: [[Faded; HOURS_PER_DAY as usize]; 2],
+    /// Boxed slices keep serde's derive away from an array of 168.
+    hour_of_week: Box<[Faded]>,
+}
+
+impl Default for Tables {
+    fn default() -> Self {
+        Tables {
+            day: 0,
+            today: [0; 4],
+            days: [[0; RECORD_DAYS as usize]; 4],
+            pending: HourMax { hour: 0, max: [0; 4] },
+            time_of_day: [[Faded::default(); HOURS_PER_DAY as usize]; 2],
+            hour_of_week: vec![Faded::default(); HOURS_PER_WEEK as usize].into_boxed_slice(),
+        }
+    }
+}
+
+impl Tables {
+    fn roll_to(&mut self, day: u32) {
+        if day <= self.day {
+            return;
+        }
+        for (days, today) in self.days.iter_mut().zip(&mut self.today) {
+            days[(self.day % RECORD_DAYS) as usize] = code(*today);
+            *today = 0;
+            for silent in (self.day + 1..day).rev().take(RECORD_DAYS as usize) {
+                days[(silent % RECORD_DAYS) as usize] = 0;
+            }
+        }
+        self.day = day;
+    }
+
+    fn push(&mut self, entry: HourMax) {
+        self.roll_to(day_of(self.pending.hour + 1));
+        self.today[3] = self.today[3].max(self.pending.max[3]);
+        self.roll_to(day_of(entry.hour));
+        for scale in 0..3 {
+            self.today[scale] = self.today[scale].max(entry.max[scale]);
+        }
+        self.pending = entry;
+        let slot = (entry.hour % HOURS_PER_DAY) as usize;
+        for (table, max) in self.time_of_day.iter_mut().zip(&entry.max[2..]) {
+            table[slot].raise(code(*max), day_of(entry.hour), DAY_DECAY);
+        }
+        let week = entry.hour / HOURS_PER_WEEK;
+        self.hour_of_week[(entry.hour % HOURS_PER_WEEK) as usize].raise(code(entry.max[3]), week, WEEK_DECAY);
+    }
+
+    fn references(&self, hour: u32) -> References {
+        let today = day_of(hour);
+        let mut record = [0.0f64; 4];
+        for (scale, best) in record.iter_mut().enumerate() {
+            for back in 1..=RECORD_DAYS {
+                // Slots of days not rolled over yet still hold what is older than the record looks.
+                let day = today.saturating_sub(back);
+                if day < self.day && day + RECORD_DAYS >= self.day {
+                    let past = self.days[scale][(day % RECORD_DAYS) as usize];
+                    *best = best.max(f64::from(past) / CODE_STEPS);
+                }
+            }
+            if self.day + RECORD_DAYS >= today {
+                *best = best.max(record_ln(self.today[scale], self.day == today));
+            }
+        }
+        let pending_day = day_of(self.pending.hour + 1);
+        if self.pending.hour + LAG_HOURS[3] <= hour && pending_day + RECORD_DAYS >= today {
+            record[3] = record[3].max(record_ln(self.pending.max[3], pending_day == today));
+        }
+        let mut time_of_day = [0.0; 2];
+        for (best, table) in time_of_day.iter_mut().zip(&self.time_of_day) {
+            for near in near_hours(hour) {
+                // The last hour with this clock hour that has ended.
+                let ended = hour - 1 - (hour - 1 + HOURS_PER_DAY - near) % HOURS_PER_DAY;
+                let left = table[near as usize].left(day_of(ended), DAY_DECAY);
+                *best = f64::max(*best, f64::from(left) / CODE_STEPS);
+            }
+        }
+        let hour_of_week = [hour, hour + 1].map(|h| {
+            let slot = h % HOURS_PER_WEEK;
+            let ended = hour - 1 - (hour - 1 + HOURS_PER_WEEK - slot) % HOURS_PER_WEEK;
+            self.hour_of_week[slot as usize].left(ended / HOURS_PER_WEEK, WEEK_DECAY)
+        });
+        let hour_of_week = f64::from(hour_of_week[0].max(hour_of_week[1])) / CODE_STEPS;
+        References { record, time_of_day, hour_of_week }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn tables_of(hours: &[HourMax]) -> Tables {
+        let mut tables = Tables::default();
+        hours.iter().for_each(|hour| tables.push(*hour));
+        tables
+    }
+
+    proptest! {
+        /// The two forms say the same of any past, at any later hour.
+        #[test]
+        fn list_and_tables_agree(
+            steps in prop::collection::vec((1u32..200, [0u32..5000, 0u32..5000, 0u32..5000, 0u32..5000]), 1..60),
+            ahead in 1u32..1000,
+            start in 480_000u32..480_200,
+        ) {
+            let mut hour = start;
+            let hours: Vec<HourMax> = steps.into_iter().map(|(step, max)| {
+                hour += step;
+                HourMax { hour, max }
+            }).collect();
+            prop_assert_eq!(list_references(&hours, hour + ahead), tables_of(&hours).references(hour + ahead));
+        }
+    }
+
+    #[test]
+    fn a_long_list_becomes_tables_and_loses_nothing() {
+        let hours: Vec<HourMax> =
+            (0..100u32).map(|i| HourMax { hour: 480_000 + 7 * i, max: [i, 2 * i, 3 * i, 4 * i] }).collect();
+        let mut history = History::default();
+        hours.iter().for_each(|hour| history.push(*hour));
+        assert!(matches!(history, History::Tables(_)));
+        assert_eq!(history.references(480_700), list_references(&hours, 480_700));
+    }
+
+    #[test]
+    fn a_huge_count_has_a_code_of_its_own() {
+        assert!(code(u32::MAX) > code(u32::MAX / 2));
+    }
+}

@@ -1,0 +1,237 @@
+//! Is this minute unusual for its series? [`Judge`] keeps what a series has done and turns a minute into 17 features;
+//! [`Model`] turns those into a score. Knows neither who called nor what an incident is; time comes with each call.
+//!
+//! Source: the project's judge reference (record ratios and a monotone additive logistic); the port is checked against
+//! its vectors feature by feature. Minutes and hours are `u32` since 1970-01-01T00:00Z.
+
+mod history;
+mod model;
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+pub use history::SCALES;
+use history::{History, HourMax, References};
+pub use model::{Additive, DEFAULT_JSON, Model, ModelError};
+
+pub const FEATURE_COUNT: usize = 17;
+
+/// In the order of the model file.
+pub const FEATURE_NAMES: [&str; FEATURE_COUNT] = [
+    "r1", "r5", "r15", "r60", "h15", "h60", "w60", "lS1", "lS5", "lrate", "acth", "actm", "actd", "nz15", "nz60", "gap",
+    "lu",
+];
+
+/// Half-life of the activity counters: a week.
+const HALF_LIFE_MINUTES: f64 = 10_080.0;
+const HALF_LIFE_HOURS: f64 = HALF_LIFE_MINUTES / 60.0;
+const HALF_LIFE_DAYS: f64 = 7.0;
+
+/// A minute with fewer calls in its last five minutes, or in its last hour, is never scored.
+const GATE_CALLS_5: u32 = 2;
+const GATE_CALLS_60: u32 = 4;
+/// Nor is one that beats neither a record by this log ratio, nor its time of day by the second.
+const GATE_RECORD: f64 = 0.05;
+const GATE_TIME_OF_DAY: f64 = 0.25;
+
+/// Gaps between calls are told apart up to this many minutes.
+const GAP_MINUTES_MAX: u32 = 20_000;
+
+/// `0.5 ^ (steps / half_life)`
+fn decay(steps: u32, half_life: f64) -> f64 {
+    (-f64::from(steps) / half_life).exp2()
+}
+
+/// Sum of `decay(i)` for `i` in `0..steps`: the weight of that many units of time.
+fn elapsed(steps: u32, half_life: f64) -> f64 {
+    (1.0 - decay(steps, half_life)) / (1.0 - decay(1, half_life))
+}
+
+/// What one series has done so far. Idle time costs nothing: everything fades when it is next looked at.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Judge {
+    /// The last minute with calls; 0: none yet.
+    last: u32,
+    /// Faded sums up to and with `last`: calls, minutes with calls.
+    calls: f64,
+    active_minutes: f64,
+    /// Faded counts of hours and days with calls, before the hour and the day of `last`.
+    active_hours: f64,
+    active_days: f64,
+    /// Bit `i`: calls in minute `last - i`.
+    minutes: u64,
+    /// Largest sums of the hour of `last` so far.
+    hour_max: [u32; 4],
+    /// Minutes before this one were part of an incident and are no record. 0: none.
+    frozen_until: u32,
+    history: History,
+    hot: Option<Box<Hot>>,
+}
+
+/// What is needed only within an hour of calls.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Hot {
+    /// Minutes with calls in the last hour, oldest first.
+    recent: VecDeque<(u32, u32)>,
+    /// Sums over the scales up to `last`, and where in `recent` each begins.
+    sums: [u32; 4],
+    begins: [u8; 4],
+    /// Of the hour named; they change only between hours.
+    #[serde(skip)]
+    references: Option<(u32, References)>,
+}
+
+impl Hot {
+    /// Moves the sums to end with `minute`, and adds its calls.
+    fn slide(&mut self, minute: u32, count: u32) {
+        for (scale, &minutes) in SCALES.iter().enumerate() {
+            while let Some(&(old, calls)) = self.recent.get(self.begins[scale] as usize)
+                && old + minutes <= minute
+            {
+                self.sums[scale] -= calls;
+                self.begins[scale] += 1;
+            }
+        }
+        let gone = self.begins[3];
+        self.recent.drain(..gone as usize);
+        self.begins.iter_mut().for_each(|begin| *begin -= gone);
+        if count > 0 {
+            self.recent.push_back((minute, count));
+            self.sums.iter_mut().for_each(|sum| *sum = sum.saturating_add(count));
+        }
+    }
+}
+
+impl Judge {
+    /// Takes in a minute's calls and measures it, if it is worth a score. `history_start` is the first minute that
+    /// anything is known of; minutes come in ascending order and each is followed by [`Judge::learn`].
+    pub fn measure(&mut self, minute: u32, count: u32, history_start: u32) -> Option<[f64; FEATURE_COUNT]> {
+        self.roll_hours(minute / 60);
+        let hot = self.hot.get_or_insert_default();
+        // Sums are capped like counts: far above anything a minute holds.
+        hot.slide(minute, count.min(u32::MAX / 64));
+        let [s1, s5, s15, s60] = hot.sums;
+        if s5 < GATE_CALLS_5 || s60 < GATE_CALLS_60 {
+            return None;
+        }
+        let hour = minute / 60;
+        let references = match hot.references {
+            Some((of, references)) if of == hour => references,
+            _ => {
+                let references = self.history.references(hour);
+                hot.references = Some((hour, references));
+                references
+            }
+        };
+        let ln = [s1, s5, s15, s60].map(|sum| (1.0 + f64::from(sum)).ln());
+        let r: [f64; 4] = std::array::from_fn(|scale| ln[scale] - references.record[scale]);
+        let h = [ln[2] - references.time_of_day[0], ln[3] - references.time_of_day[1]];
+        let w60 = ln[3] - references.hour_of_week;
+        if r.iter().all(|r| *r <= GATE_RECORD) && h.iter().all(|h| *h <= GATE_TIME_OF_DAY) {
+            return None;
+        }
+        let since = minute.saturating_sub(history_start);
+        let idle = if self.last == 0 { u32::MAX } else { minute - self.last };
+        let fade = if self.last == 0 { 0.0 } else { decay(idle - 1, HALF_LIFE_MINUTES) };
+        let (calls, active) = (self.calls * fade, self.active_minutes * fade);
+        let minutes_elapsed = elapsed(since, HALF_LIFE_MINUTES);
+        let days_elapsed = elapsed((minute / 1440).saturating_sub(history_start / 1440), HALF_LIFE_DAYS);
+        // Bit 63 of `before` is the call 64 minutes ago: the weights were fitted with it counted, so it is.
+        let before = if idle > 64 { 0 } else { (u128::from(self.minutes) << (idle - 1)) as u64 };
+        let old = before >> 63;
+        Some([
+            r[0],
+            r[1],
+            r[2],
+            r[3],
+            h[0],
+            h[1],
+            w60,
+            ln[0],
+            ln[1],
+            ((calls + 1.0) / (minutes_elapsed + 60.0)).ln(),
+            self.active_hours / (minutes_elapsed / 60.0).max(1.0),
+            active / minutes_elapsed.max(1.0),
+            self.active_days / days_elapsed.max(1.0),
+            f64::from((before & ((1 << 14) - 1)).count_ones()) + 1.0 + old as f64,
+            f64::from((before & ((1 << 59) - 1)).count_ones()) + 1.0 + old as f64,
+            (1.0 + f64::from(idle.min(GAP_MINUTES_MAX))).ln(),
+            ((calls + 1.0) / (active + 1.0)).ln(),
+        ])
+    }
+
+    /// Makes the minute just measured part of the past.
+    pub fn learn(&mut self, minute: u32, count: u32) {
+        let idle = if self.last == 0 { 64 } else { (minute - self.last).min(64) };
+        let fade = if self.last == 0 { 0.0 } else { decay(minute - self.last, HALF_LIFE_MINUTES) };
+        self.calls = self.calls * fade + f64::from(count);
+        self.active_minutes = self.active_minutes * fade + 1.0;
+        self.minutes = if idle >= 64 { 1 } else { self.minutes << idle | 1 };
+        self.last = minute;
+        let sums = self.hot.as_ref().map_or([0; 4], |hot| hot.sums);
+        self.raise_hour_max(minute, sums);
+    }
+
+    /// From now on, minutes before `until` are no record, nor is what this hour has reached so far.
+    pub fn freeze(&mut self, until: u32) {
+        self.frozen_until = until;
+        self.hour_max = [0; 4];
+    }
+
+    /// Minutes with calls in the last hour of calls, oldest first.
+    pub fn recent(&self) -> impl DoubleEndedIterator<Item = (u32, u32)> + '_ {
+        self.hot.iter().flat_map(|hot| hot.recent.iter().copied())
+    }
+
+    /// Gives back the memory that only a series with recent calls needs. `now`: no call before it is still to come.
+    /// Changes nothing of what is said later.
+    pub fn cool(&mut self, now: u32) {
+        if self.hot.is_some() && now / 60 > self.last / 60 + 1 {
+            self.commit_hours(now / 60);
+            self.hour_max = [0; 4];
+            self.hot = None;
+        }
+    }
+
+    fn raise_hour_max(&mut self, minute: u32, sums: [u32; 4]) {
+        for scale in 0..SCALES.len() {
+            // A sum that reaches back into a frozen minute is no record.
+            if minute + 1 >= self.frozen_until.saturating_add(SCALES[scale]) || self.frozen_until == 0 {
+                self.hour_max[scale] = self.hour_max[scale].max(sums[scale]);
+            }
+        }
+    }
+
+    /// Ends the hours before `hour`.
+    fn roll_hours(&mut self, hour: u32) {
+        let last_hour = self.last / 60;
+        if self.last == 0 || hour <= last_hour {
+            return;
+        }
+        self.commit_hours(hour);
+        let fade = decay(hour - last_hour - 1, HALF_LIFE_HOURS);
+        self.active_hours = (self.active_hours * decay(1, HALF_LIFE_HOURS) + 1.0) * fade;
+        let days = hour / 24 - last_hour / 24;
+        if days > 0 {
+            let fade = decay(days - 1, HALF_LIFE_DAYS);
+            self.active_days = (self.active_days * decay(1, HALF_LIFE_DAYS) + 1.0) * fade;
+        }
+    }
+
+    /// Hands the maxima of the last hour with calls to the history, and those of the hour after it, whose first sums
+    /// still reach back.
+    fn commit_hours(&mut self, hour: u32) {
+        let last_hour = self.last / 60;
+        self.history.push(HourMax { hour: last_hour, max: self.hour_max });
+        self.hour_max = [0; 4];
+        let Some(hot) = &mut self.hot else { return };
+        hot.slide((last_hour + 1) * 60, 0);
+        let sums = hot.sums;
+        self.raise_hour_max((last_hour + 1) * 60, sums);
+        if hour > last_hour + 1 {
+            self.history.push(HourMax { hour: last_hour + 1, max: self.hour_max });
+            self.hour_max = [0; 4];
+        }
+    }
+}

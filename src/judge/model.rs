@@ -1,0 +1,97 @@
+//! The judge's weights: a piecewise-linear additive logistic model, read from JSON. Knows the names of features, not
+//! how they are made.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{FEATURE_COUNT, FEATURE_NAMES};
+
+/// The weights that ship with Highwater; `models/` says where they come from.
+pub const DEFAULT_JSON: &str = include_str!("../../models/judge.json");
+
+/// Why a model cannot be used.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    #[error("the judge's model is not valid JSON of the expected shape: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the judge's model has features {found:?}; this version needs {expected:?}, in this order")]
+    Features { found: Vec<String>, expected: Vec<&'static str> },
+    #[error("feature {feature}: {reason}")]
+    Shape { feature: String, reason: &'static str },
+}
+
+/// As stored: see `models/README.md`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// Name and version, copied into each insight: `judge-17/1`.
+    pub name: String,
+    pub provenance: serde_json::Value,
+    pub bias: f64,
+    /// A score at or above it is an alarm.
+    pub threshold: f64,
+    pub features: Vec<Additive>,
+}
+
+/// One feature's contribution: `gain[i]` is reached linearly between `knots[i]` and `knots[i + 1]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Additive {
+    pub feature: String,
+    pub knots: Vec<f64>,
+    pub gain: Vec<f64>,
+}
+
+impl Model {
+    /// Reads and checks a model.
+    pub fn from_json(text: &str) -> Result<Model, ModelError> {
+        let model: Model = serde_json::from_str(text)?;
+        if model.features.iter().map(|f| f.feature.as_str()).ne(FEATURE_NAMES) {
+            let found = model.features.into_iter().map(|f| f.feature).collect();
+            return Err(ModelError::Features { found, expected: FEATURE_NAMES.to_vec() });
+        }
+        for additive in &model.features {
+            let wrong = |reason| ModelError::Shape { feature: additive.feature.clone(), reason };
+            if additive.knots.len() != additive.gain.len() + 1 {
+                return Err(wrong("needs one knot more than gains"));
+            }
+            if !additive.knots.windows(2).all(|pair| pair[0] < pair[1]) {
+                return Err(wrong("needs knots in strictly ascending order"));
+            }
+        }
+        Ok(model)
+    }
+
+    /// The logit of an alarm: bias + sum over features and segments of the gain times the part of the segment reached.
+    pub fn score(&self, features: &[f64; FEATURE_COUNT]) -> f64 {
+        let contributions = self.features.iter().zip(features).map(|(additive, &x)| {
+            additive
+                .knots
+                .windows(2)
+                .zip(&additive.gain)
+                .map(|(knot, gain)| gain * ((x - knot[0]) / (knot[1] - knot[0])).clamp(0.0, 1.0))
+                .sum::<f64>()
+        });
+        self.bias + contributions.sum::<f64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_model_is_sound_and_more_calls_never_lower_the_record_terms() {
+        let model = Model::from_json(DEFAULT_JSON).expect("the shipped model");
+        for additive in model.features.iter().filter(|f| {
+            ["r1", "r5", "r15", "r60", "h15", "h60", "w60", "lS1", "lS5"].contains(&f.feature.as_str())
+        }) {
+            assert!(additive.gain.iter().all(|gain| *gain >= 0.0), "{}", additive.feature);
+        }
+    }
+
+    #[test]
+    fn a_model_with_other_features_is_refused_by_name() {
+        let text = DEFAULT_JSON.replace("\"r15\"", "\"r16\"");
+        let error = Model::from_json(&text).unwrap_err().to_string();
+        assert!(error.contains("r16") && error.contains("r15"), "{error}");
+    }
+}

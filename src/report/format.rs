@@ -1,0 +1,173 @@
+//! Numbers, durations and times as words for people. All times are UTC. Knows nothing of charts or HTML.
+
+use chrono::{DateTime, Datelike, Timelike, Utc};
+
+use crate::event::Minute;
+
+const MINUTES_PER_HOUR: i64 = 60;
+const MINUTES_PER_DAY: i64 = 1_440;
+/// From here on a count is shortened to k or M; below, every digit tells.
+const SHORT_FROM: f64 = 10_000.0;
+
+/// `1,234,567`
+pub fn whole(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `950`, `2,500`, `12.5k`, `3M`
+pub fn short(number: f64) -> String {
+    let scaled = |unit: f64, suffix: &str| format!("{}{suffix}", trim(format!("{:.1}", number / unit)));
+    match number {
+        n if n >= 999_950_000_000.0 => scaled(1e12, "T"),
+        n if n >= 999_950_000.0 => scaled(1e9, "G"),
+        n if n >= 999_950.0 => scaled(1e6, "M"),
+        n if n >= SHORT_FROM => scaled(1e3, "k"),
+        n => whole(n.max(0.0).round() as u64),
+    }
+}
+
+/// A mean per minute with three digits that tell: `0`, `<0.001`, `0.0212`, `9.6`, `1,250`.
+pub fn rate(per_minute: f64) -> String {
+    match per_minute {
+        r if r.is_nan() || r <= 0.0 => "0".to_owned(),
+        r if r < 0.001 => "<0.001".to_owned(),
+        r if r < 0.1 => trim(format!("{r:.4}")),
+        r if r < 1.0 => trim(format!("{r:.3}")),
+        r if r < 10.0 => trim(format!("{r:.2}")),
+        r if r < 100.0 => trim(format!("{r:.1}")),
+        r => short(r),
+    }
+}
+
+/// A small mean said the other way round: `about 1.3 an hour`. Nothing for one a minute or more.
+pub fn rate_in_words(per_minute: f64) -> Option<String> {
+    let about = |number: f64, of: &str| Some(format!("about {} {of}", trim(format!("{number:.1}"))));
+    match per_minute {
+        r if r.is_nan() || r <= 0.0 || r >= 1.0 => None,
+        r if r * 60.0 >= 1.0 => about(r * 60.0, "an hour"),
+        r if r * 1_440.0 >= 1.0 => about(r * 1_440.0, "a day"),
+        r if r * 10_080.0 >= 0.05 => about(r * 10_080.0, "a week"),
+        _ => None,
+    }
+}
+
+/// `14x`, `2.4x`, `1,250x`
+pub fn ratio(ratio: f64) -> String {
+    match ratio {
+        r if !r.is_finite() || r < 0.0 => "–".to_owned(),
+        r if r < 0.1 => format!("{}×", trim(format!("{r:.2}"))),
+        r if r < 10.0 => format!("{}×", trim(format!("{r:.1}"))),
+        r => format!("{}×", short(r)),
+    }
+}
+
+/// `37%`, `<1%`
+pub fn percent(share: f64) -> String {
+    let percent = (share * 100.0).clamp(0.0, 100.0);
+    match percent {
+        p if p > 0.0 && p < 1.0 => "<1%".to_owned(),
+        p if p > 99.0 && p < 100.0 => ">99%".to_owned(),
+        p => format!("{p:.0}%"),
+    }
+}
+
+/// `5 min`, `3 h 10 min`, `2 days 4 h`
+pub fn duration(minutes: i64) -> String {
+    let (days, hours, rest) =
+        (minutes / MINUTES_PER_DAY, minutes % MINUTES_PER_DAY / MINUTES_PER_HOUR, minutes % MINUTES_PER_HOUR);
+    let day_word = if days == 1 { "day" } else { "days" };
+    match (days, hours, rest) {
+        (0, 0, rest) => format!("{rest} min"),
+        (0, hours, 0) => format!("{hours} h"),
+        (0, hours, rest) => format!("{hours} h {rest} min"),
+        (days, 0, _) => format!("{days} {day_word}"),
+        (days, hours, _) => format!("{days} {day_word} {hours} h"),
+    }
+}
+
+fn time(minute: Minute) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(minute.0.checked_mul(60)?, 0)
+}
+
+/// `14:07`
+pub fn clock(minute: Minute) -> String {
+    time(minute).map_or_else(|| minute.0.to_string(), |t| format!("{:02}:{:02}", t.hour(), t.minute()))
+}
+
+/// `Wed 4 Mar`
+pub fn day(minute: Minute) -> String {
+    time(minute).map_or_else(|| minute.0.to_string(), |t| format!("{} {} {}", t.weekday(), t.day(), month(t)))
+}
+
+/// `4 Mar`
+pub fn short_day(minute: Minute) -> String {
+    time(minute).map_or_else(|| minute.0.to_string(), |t| format!("{} {}", t.day(), month(t)))
+}
+
+/// `Wed 4 Mar 2026`
+pub fn full_day(minute: Minute) -> String {
+    time(minute).map_or_else(|| minute.0.to_string(), |t| format!("{} {}", day(minute), t.year()))
+}
+
+/// `4 Mar 2026 14:07`
+pub fn moment(minute: Minute) -> String {
+    time(minute)
+        .map_or_else(|| minute.0.to_string(), |t| format!("{} {} {}", short_day(minute), t.year(), clock(minute)))
+}
+
+/// `25 Feb – 4 Mar 2026`, from the first minute to the last (inclusive).
+pub fn days_between(first: Minute, last: Minute) -> String {
+    let (Some(a), Some(b)) = (time(first), time(last)) else { return String::new() };
+    if a.date_naive() == b.date_naive() {
+        return full_day(first);
+    }
+    let year = if a.year() == b.year() { String::new() } else { format!(" {}", a.year()) };
+    format!("{}{year} – {} {}", short_day(first), short_day(last), b.year())
+}
+
+fn month(time: DateTime<Utc>) -> &'static str {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    MONTHS[time.month0() as usize]
+}
+
+/// `2026-03-04T14:07:00Z` back to its minute.
+pub fn parse(time: &str) -> Option<Minute> {
+    DateTime::parse_from_rfc3339(time).ok().map(|t| Minute(t.timestamp().div_euclid(60)))
+}
+
+/// A probability's natural logarithm as words: `1 in 4 million`.
+pub fn odds(ln_odds: f64) -> String {
+    const NAMES: [(f64, &str); 5] =
+        [(12.0, " trillion"), (9.0, " billion"), (6.0, " million"), (3.0, " thousand"), (0.0, "")];
+    if ln_odds.is_nan() {
+        return "unknown".to_owned();
+    }
+    let exponent = -ln_odds / std::f64::consts::LN_10;
+    if exponent == f64::INFINITY {
+        return "practically never".to_owned();
+    }
+    if exponent >= 15.0 {
+        return format!("1 in 10{}", superscript(exponent.floor() as u64));
+    }
+    let (power, name) = NAMES.into_iter().find(|(power, _)| exponent >= *power).unwrap_or((0.0, ""));
+    let number = 10f64.powf((exponent - power).max(0.0));
+    let digits = if number < 10.0 && power > 0.0 { 1 } else { 0 };
+    format!("1 in {}{name}", trim(format!("{number:.digits$}")))
+}
+
+fn superscript(number: u64) -> String {
+    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    number.to_string().bytes().map(|digit| DIGITS[usize::from(digit - b'0')]).collect()
+}
+
+fn trim(text: String) -> String {
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+}

@@ -1,0 +1,138 @@
+//! Where objects come from: [`find`] turns the paths a user named into a list of objects in a fixed order. Knows file
+//! names and delivery times; not what is in an object, nor what becomes of it.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use walkdir::WalkDir;
+
+use crate::event::{Kind, Minute, ObjectName};
+
+/// Why the named input cannot be listed.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    #[error("{path}: no such file or directory")]
+    Missing { path: String },
+    #[error("{path}: no file matches this pattern")]
+    NoMatch { path: String },
+    #[error("{path}: not a valid pattern: {reason}")]
+    Pattern { path: String, reason: String },
+    #[error("listing {path}: {reason}")]
+    List { path: String, reason: String },
+}
+
+/// Standard input as a path.
+pub const STDIN: &str = "-";
+
+/// One object to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// As messages show it, with `/` between its parts.
+    pub name: String,
+    /// `None`: standard input.
+    path: Option<PathBuf>,
+    /// From the name; `None` where it tells nothing.
+    pub delivered: Option<Minute>,
+    pub bytes: u64,
+}
+
+impl Object {
+    /// The whole object as it is stored.
+    pub fn read(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        buffer.clear();
+        match &self.path {
+            Some(path) => fs::File::open(path)?.read_to_end(buffer),
+            None => io::stdin().lock().read_to_end(buffer),
+        }?;
+        Ok(())
+    }
+}
+
+/// What was found under the named paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Without delivery time first, then by delivery time and name; each file once.
+    pub objects: Vec<Object>,
+    /// Objects of other kinds, which are not read.
+    pub digests: u64,
+    pub insights: u64,
+    pub aggregated: u64,
+    pub network_activity: u64,
+    /// Files in a directory that are no logs by their ending.
+    pub other_files: u64,
+}
+
+/// Endings of log files. In a directory other files are passed over; a file named by the user is always read.
+const ENDINGS: [&str; 6] = [".json.gz", ".json", ".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz"];
+
+/// Lists files, directories (all below them), patterns (`*`, `?`, `[..]`, `**`) and `-`.
+pub fn find(paths: &[String]) -> Result<Found, SourceError> {
+    let mut found = Found::default();
+    let mut seen = HashSet::new();
+    for path in paths {
+        if path == STDIN {
+            if seen.insert(PathBuf::from(STDIN)) {
+                found.objects.push(Object { name: STDIN.to_owned(), path: None, delivered: None, bytes: 0 });
+            }
+        } else if Path::new(path).exists() {
+            found.add_tree(Path::new(path), &mut seen)?;
+        } else if path.contains(['*', '?', '[']) {
+            let pattern = glob::glob(path)
+                .map_err(|error| SourceError::Pattern { path: path.clone(), reason: error.to_string() })?;
+            let mut any = false;
+            for entry in pattern {
+                let entry = entry
+                    .map_err(|error| SourceError::List { path: path.clone(), reason: error.to_string() })?;
+                found.add_tree(&entry, &mut seen)?;
+                any = true;
+            }
+            if !any {
+                return Err(SourceError::NoMatch { path: path.clone() });
+            }
+        } else {
+            return Err(SourceError::Missing { path: path.clone() });
+        }
+    }
+    found.objects.sort_by(|a, b| (a.delivered, &a.name).cmp(&(b.delivered, &b.name)));
+    Ok(found)
+}
+
+impl Found {
+    fn add_tree(&mut self, root: &Path, seen: &mut HashSet<PathBuf>) -> Result<(), SourceError> {
+        let named_file = root.is_file();
+        for entry in WalkDir::new(root).follow_links(true) {
+            let failed = |reason: String| SourceError::List { path: root.display().to_string(), reason };
+            let entry = entry.map_err(|error| failed(error.to_string()))?;
+            if !entry.file_type().is_file() {
+                continue;
+            }
+            let path = entry.path();
+            let name = path.to_string_lossy().replace('\\', "/");
+            if !named_file && !ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+                self.other_files += 1;
+                continue;
+            }
+            // The same file through two paths is one object.
+            let canonical = fs::canonicalize(path).map_err(|error| failed(error.to_string()))?;
+            if !seen.insert(canonical) {
+                continue;
+            }
+            let parsed = ObjectName::parse(&name);
+            match parsed.kind {
+                Kind::Digest => self.digests += 1,
+                Kind::Insight => self.insights += 1,
+                Kind::Aggregated => self.aggregated += 1,
+                Kind::NetworkActivity => self.network_activity += 1,
+                Kind::CloudTrail | Kind::Other => {
+                    let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
+                    let delivered = parsed.delivered;
+                    self.objects.push(Object { name, path: Some(path.to_owned()), delivered, bytes });
+                }
+            }
+        }
+        Ok(())
+    }
+}

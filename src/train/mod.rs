@@ -1,0 +1,3 @@
+//! Makes what the detector is trained and tried on: labelled trails. Fitting comes here too.
+
+pub mod simulate;
