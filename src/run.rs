@@ -108,14 +108,15 @@ pub struct Summary {
     pub text_bytes: u64,
     /// By account and Region.
     pub coverage: BTreeMap<(String, String), Coverage>,
+    /// Time spent by all readers together, and by folding.
     pub reading: Duration,
-    pub detecting: Duration,
+    pub folding: Duration,
 }
 
 /// What the loop tells while it runs.
 pub trait Progress: Sync {
-    /// An object of so many stored bytes has been read, with so many bytes of text and records.
-    fn object(&self, stored_bytes: u64, text_bytes: u64, records: u64);
+    /// An object has been read: so many bytes of text, so many records.
+    fn object(&self, text_bytes: u64, records: u64);
 }
 
 /// Why a scan stops before its end.
@@ -125,7 +126,8 @@ pub enum ScanError {
     Sink(#[from] anyhow::Error),
 }
 
-/// Reads all objects and hands every advance, and the rejects of its group in the order of objects, to `sink`.
+/// Reads all objects and hands every advance, and the rejects of its group in the order of objects, to `sink`. With
+/// several threads the next group is read while the last one is folded: neither needs the other.
 pub fn scan(
     objects: &[Object],
     options: &Options,
@@ -133,23 +135,14 @@ pub fn scan(
     progress: &dyn Progress,
     mut sink: impl FnMut(&Advance, Vec<Reject>) -> anyhow::Result<()>,
 ) -> Result<Summary, ScanError> {
-    let now = Minute::of_second(chrono::Utc::now().timestamp());
+    let job = Job {
+        options,
+        newest_undated: Minute(Minute::of_second(chrono::Utc::now().timestamp()).0 + SKEW_MINUTES),
+        resumed_at: detector.frontier(),
+        identities: Mutex::new(HashSet::new()),
+    };
     let mut summary = Summary::default();
-    let identities = Mutex::new(HashSet::new());
-    let mut rest = objects;
-    while let Some(first) = rest.first() {
-        let day = first.delivered.map(Minute::day);
-        let (group, later) = rest.split_at(rest.partition_point(|object| object.delivered.map(Minute::day) == day));
-        rest = later;
-        let late_before = match day {
-            Some(day) => Minute(day * MINUTES_PER_DAY - options.lateness_minutes),
-            None => Minute(i64::MIN),
-        };
-        let job = Job { group, options, now, late_before: late_before.max(detector.frontier()), identities: &identities };
-        let started = Instant::now();
-        let parts = job.read_all(progress);
-        summary.reading += started.elapsed();
-
+    let mut fold = |parts: Vec<Part>, frontier: Minute| -> Result<(), ScanError> {
         let started = Instant::now();
         let mut rejects = Vec::new();
         for part in parts {
@@ -158,33 +151,83 @@ pub fn scan(
             summary.add(part.summary);
         }
         rejects.sort();
-        // The next group's first possible minute; at the end of input everything is complete.
-        let frontier = match later.first() {
-            Some(next) => next.delivered.map(|next| Minute(next.day() * MINUTES_PER_DAY - options.lateness_minutes)),
-            None if options.keep_open => (day.is_some()).then_some(late_before),
-            None => Some(Minute(i64::MAX)),
-        };
-        let advance = detector.advance(frontier.unwrap_or(Minute(i64::MIN)), options.threads);
+        let advance = detector.advance(frontier, options.threads);
         summary.count(&advance);
-        summary.detecting += started.elapsed();
-        sink(&advance, rejects)?;
+        summary.folding += started.elapsed();
+        summary.counters.open = detector.open_events();
+        Ok(sink(&advance, rejects)?)
+    };
+    let mut unfolded = None;
+    for group in groups(objects, options) {
+        let next = AtomicUsize::new(0);
+        let read = || job.read_objects(&group, &next, progress);
+        let (parts, folded) = std::thread::scope(|scope| {
+            if options.threads == 1 {
+                return (vec![read()], Ok(()));
+            }
+            let readers: Vec<_> =
+                (0..options.threads.min(group.objects.len())).map(|_| scope.spawn(&read)).collect();
+            let folded = unfolded.take().map_or(Ok(()), |(parts, frontier)| fold(parts, frontier));
+            let parts = readers
+                .into_iter()
+                .map(|reader| reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect();
+            (parts, folded)
+        });
+        folded?;
+        match options.threads {
+            1 => fold(parts, group.frontier)?,
+            _ => unfolded = Some((parts, group.frontier)),
+        }
     }
-    if objects.is_empty() && !options.keep_open {
-        let advance = detector.advance(Minute(i64::MAX), options.threads);
-        summary.count(&advance);
-        sink(&advance, Vec::new())?;
+    match unfolded {
+        Some((parts, frontier)) => fold(parts, frontier)?,
+        None if objects.is_empty() && !options.keep_open => fold(Vec::new(), Minute(i64::MAX))?,
+        None => {}
     }
-    summary.counters.open = detector.open_events();
     Ok(summary)
 }
 
-/// One group of objects.
-struct Job<'a> {
-    group: &'a [Object],
-    options: &'a Options,
-    now: Minute,
+/// Objects delivered on one day, or all those that do not tell their day.
+struct Group<'a> {
+    objects: &'a [Object],
+    /// Events before it are late.
     late_before: Minute,
-    identities: &'a Mutex<HashSet<(u64, usize)>>,
+    /// How far time is complete once the group has been read.
+    frontier: Minute,
+}
+
+/// Cuts objects, which are in the order of delivery, into groups.
+fn groups<'a>(objects: &'a [Object], options: &Options) -> Vec<Group<'a>> {
+    let day = |object: &Object| object.delivered.map(Minute::day);
+    let late_before = |object: Option<&Object>| {
+        let day = object.and_then(day);
+        day.map_or(Minute(i64::MIN), |day| Minute(day * MINUTES_PER_DAY - options.lateness_minutes))
+    };
+    let mut groups: Vec<Group> = objects
+        .chunk_by(|a, b| day(a) == day(b))
+        .map(|objects| Group { objects, late_before: late_before(objects.first()), frontier: Minute(i64::MIN) })
+        .collect();
+    for place in 0..groups.len() {
+        groups[place].frontier = match groups.get(place + 1) {
+            Some(next) => next.late_before,
+            // More of the last day may come in a later run; without one, the end of input completes everything.
+            None if options.keep_open => groups[place].late_before,
+            None => Minute(i64::MAX),
+        };
+    }
+    groups
+}
+
+/// What all readers share.
+struct Job<'a> {
+    options: &'a Options,
+    /// For objects without a delivery time.
+    newest_undated: Minute,
+    /// The frontier of the snapshot this run goes on from.
+    resumed_at: Minute,
+    /// Hash and length of the objects read.
+    identities: Mutex<HashSet<(u64, usize)>>,
 }
 
 #[derive(Default)]
@@ -195,32 +238,22 @@ struct Part {
 }
 
 impl Job<'_> {
-    fn read_all(&self, progress: &dyn Progress) -> Vec<Part> {
-        let next = AtomicUsize::new(0);
-        let threads = self.options.threads.clamp(1, self.group.len().max(1));
-        let work = || {
-            let mut part = Part::default();
-            let (mut reader, mut buffer) = (Reader::new(), Vec::new());
-            while let Some(object) = self.group.get(next.fetch_add(1, Ordering::Relaxed)) {
-                self.read(object, &mut reader, &mut buffer, &mut part, progress);
-            }
-            part
-        };
-        if threads == 1 {
-            return vec![work()];
+    fn read_objects(&self, group: &Group, next: &AtomicUsize, progress: &dyn Progress) -> Part {
+        let mut part = Part::default();
+        let (mut reader, mut buffer) = (Reader::new(), Vec::new());
+        let late_before = group.late_before.max(self.resumed_at);
+        let started = Instant::now();
+        while let Some(object) = group.objects.get(next.fetch_add(1, Ordering::Relaxed)) {
+            self.read(object, late_before, &mut reader, &mut buffer, &mut part, progress);
         }
-        std::thread::scope(|scope| {
-            let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            handles
-                .into_iter()
-                .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect()
-        })
+        part.summary.reading = started.elapsed();
+        part
     }
 
     fn read(
         &self,
         object: &Object,
+        late_before: Minute,
         reader: &mut Reader,
         buffer: &mut Vec<u8>,
         part: &mut Part,
@@ -242,11 +275,11 @@ impl Job<'_> {
         let identity = (FixedState::default().hash_one(&**buffer), buffer.len());
         if !self.identities.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(identity) {
             summary.objects_duplicate += 1;
-            progress.object(object.bytes, 0, 0);
+            progress.object(0, 0);
             return;
         }
         let name = ObjectName::parse(&object.name);
-        let newest = Minute(object.delivered.unwrap_or(self.now).0 + SKEW_MINUTES);
+        let newest = object.delivered.map_or(self.newest_undated, |delivered| Minute(delivered.0 + SKEW_MINUTES));
         let counters = &mut summary.counters;
         let mut future = Vec::new();
         let outcome = reader.read(&name, buffer, &self.options.limits, &mut |event| {
@@ -256,7 +289,7 @@ impl Job<'_> {
             } else if minute > newest {
                 counters.malformed += 1;
                 future.push((minute, event.event_id.to_owned()));
-            } else if minute < self.late_before {
+            } else if minute < late_before {
                 counters.late += 1;
             } else {
                 tally.add(event);
@@ -287,7 +320,7 @@ impl Job<'_> {
             coverage.objects += 1;
             coverage.deliveries.extend(object.delivered);
         }
-        progress.object(object.bytes, outcome.decompressed_bytes, outcome.records);
+        progress.object(outcome.decompressed_bytes, outcome.records);
     }
 }
 
@@ -298,6 +331,7 @@ impl Summary {
         ours.filtered += theirs.filtered;
         ours.late += theirs.late;
         ours.malformed += theirs.malformed;
+        self.reading += other.reading;
         self.objects_read += other.objects_read;
         self.objects_duplicate += other.objects_duplicate;
         self.objects_unreadable += other.objects_unreadable;

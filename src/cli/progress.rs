@@ -19,7 +19,7 @@ pub(super) struct Bar {
 
 impl Bar {
     pub(super) fn new(objects: &[Object], quiet: bool) -> Bar {
-        let bar = ProgressBar::new(objects.iter().map(|object| object.bytes).sum());
+        let bar = ProgressBar::new(objects.len() as u64);
         if quiet {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
@@ -44,11 +44,11 @@ impl Bar {
 }
 
 impl Progress for Bar {
-    fn object(&self, stored_bytes: u64, text_bytes: u64, records: u64) {
+    fn object(&self, text_bytes: u64, records: u64) {
         let done = self.objects_done.fetch_add(1, Ordering::Relaxed) + 1;
         let text = self.text_bytes.fetch_add(text_bytes, Ordering::Relaxed) + text_bytes;
         let records = self.records.fetch_add(records, Ordering::Relaxed) + records;
-        self.bar.inc(stored_bytes);
+        self.bar.inc(1);
         if !self.bar.is_hidden() && (done.is_multiple_of(16) || done == self.objects) {
             let seconds = self.started.elapsed().as_secs_f64().max(1e-3);
             self.bar.set_message(format!(

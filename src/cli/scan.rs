@@ -323,7 +323,7 @@ fn summary_file(
         accounts,
         timings: Timings {
             reading_seconds: summary.reading.as_secs_f64(),
-            detecting_seconds: summary.detecting.as_secs_f64(),
+            folding_seconds: summary.folding.as_secs_f64(),
             total_seconds: started.elapsed().as_secs_f64(),
         },
     }

@@ -99,7 +99,7 @@ pub(crate) const OTHER_ID: u32 = 0;
 
 impl Callers {
     fn new() -> Callers {
-        let mut callers = Callers { coarse: Dictionary::new(), fine: Dictionary::new() };
+        let mut callers = Callers { coarse: Dictionary::default(), fine: Dictionary::default() };
         callers.coarse.intern(&[OTHER; 4]);
         callers.fine.intern(&[OTHER; 3]);
         callers

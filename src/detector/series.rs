@@ -62,6 +62,9 @@ struct Daily {
 /// key and address, and, if that does not help, become one.
 const DAY_CALLERS_MAX: usize = 256;
 
+/// Callers of today that are looked through for the one that calls again.
+const DAY_CALLERS_SEARCHED: usize = 64;
+
 /// Minutes whose callers are kept one by one: a start can lie this far before the alarm.
 const RECENT_MINUTES: u32 = 60;
 
@@ -88,6 +91,8 @@ pub(super) struct Series {
     last: u32,
     recent: Vec<Recent>,
     days: Vec<Daily>,
+    /// How many of them there were when they were last sorted and added up.
+    days_sorted: u32,
     /// The last day whose callers had to be folded.
     folded_day: u32,
     incident: Option<Box<Incident>>,
@@ -238,12 +243,14 @@ impl Series {
         for recent in self.recent.drain(..old) {
             let day = recent.minute / MINUTES_PER_DAY as u32;
             let today = self.days.iter_mut().rev().take_while(|daily| daily.day == day);
-            match today.take(8).find(|daily| daily.caller == recent.caller) {
+            match today.take(DAY_CALLERS_SEARCHED).find(|daily| daily.caller == recent.caller) {
                 Some(known) => known.count = known.count.saturating_add(recent.count),
                 None => {
                     self.days.push(Daily { day, caller: recent.caller, count: recent.count });
-                    if self.days.len().is_power_of_two() && self.days.len() >= 64 {
+                    // Few callers were found again by searching; the others are added up once they have doubled.
+                    if self.days.len() >= self.days_sorted as usize * 2 + DAY_CALLERS_SEARCHED {
                         compact(&mut self.days);
+                        self.days_sorted = self.days.len() as u32;
                     }
                 }
             }

@@ -50,7 +50,7 @@ fn lists<const N: usize>(dictionary: &Dictionary<N>) -> Vec<[String; N]> {
 }
 
 fn dictionary<const N: usize>(lists: &[[String; N]]) -> Dictionary<N> {
-    let mut dictionary = Dictionary::new();
+    let mut dictionary = Dictionary::default();
     for list in lists {
         dictionary.intern(&list.each_ref().map(String::as_str));
     }

@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use flate2::bufread::GzDecoder;
 use libdeflater::{DecompressionError, Decompressor};
-use memchr::{memchr, memchr_iter, memmem};
+use memchr::{memchr, memchr_iter, memmem, memrchr};
 
 use super::record::{Fields, RECORD_KEYS, Raw, Reason, Slot, Verdict, interpret, slot};
 use super::scan::Scanner;
@@ -397,6 +397,7 @@ impl<'w, 't, F: FnMut(&Event<'_>)> Documents<'w, 't, F> {
             let end = match (key, first) {
                 // A trail's log file.
                 ("Records", Some(b'[')) => self.list(value, Element::Record, level + 1)?,
+                ("Records" | "Events" | "logEvents", Some(b'n')) => self.pass_over(value)?,
                 // `aws cloudtrail lookup-events`, and its items alone.
                 ("Events", Some(b'[')) => self.list(value, Element::Document, level + 1)?,
                 ("CloudTrailEvent", Some(b'"')) => self.quoted_record(value)?,
@@ -414,18 +415,17 @@ impl<'w, 't, F: FnMut(&Event<'_>)> Documents<'w, 't, F> {
                     return self.pass_over(at);
                 }
                 _ if !told && tells_record(key) => return self.record(at),
+                // A member that does not matter.
                 _ => {
-                    // Not the dialect after all, or a member that does not matter.
-                    match self.skip(value) {
-                        Some(end) => pos = self.skip_space(end),
-                        None if told => return self.lost(pos, value, "not JSON".into()),
-                        None => return self.record(at),
-                    }
-                    match self.byte(pos) {
-                        Some(b',') => pos = self.skip_space(pos + 1),
-                        Some(b'}') if told => {}
-                        _ if told => {}
-                        _ => return self.record(at),
+                    let Some(end) = self.skip(value) else {
+                        return if told { self.lost(pos, value, "not JSON".into()) } else { self.record(at) };
+                    };
+                    pos = self.skip_space(end);
+                    if !told {
+                        match self.byte(pos) {
+                            Some(b',') => pos = self.skip_space(pos + 1),
+                            _ => return self.record(at),
+                        }
                     }
                     continue;
                 }
@@ -597,13 +597,17 @@ impl<'w, 't, F: FnMut(&Event<'_>)> Documents<'w, 't, F> {
     }
 
     /// Reports damage that starts at `at` and shows at `error`, and finds where to go on: behind the brackets that
-    /// opened at `at`, or at the next place that looks like a record, whichever is nearer.
+    /// opened at `at`, or at the next place that looks like a record, whichever is nearer; the former only if there is
+    /// no better hope, where a stray quote may have turned strings and brackets around.
     fn lost(&mut self, at: usize, error: usize, reason: Reason) -> Result<usize, Exhausted> {
-        let next = self.next_start(error.max(at + 1));
+        // A quote too few shows only behind the first quote of the next record: that one starts before the error.
+        let last = self.text.as_bytes().get(at + 1..error).and_then(|passed| memrchr(b'{', passed));
+        let from = last.map(|offset| at + 1 + offset).filter(|start| self.looks_like_start(*start));
+        let next = self.next_start(from.unwrap_or(error.max(at + 1)));
         let balanced = if matches!(self.byte(at), Some(b'{' | b'[')) { self.balance(at) } else { None };
         let go_on = match (balanced, next) {
-            (Some(end), Some(next)) => Some(end.min(next)),
-            (end, next) => end.or(next),
+            (Some(end), Some(next)) if self.scanner.was_clean(end) => Some(end.min(next)),
+            (end, next) => next.or(end),
         };
         let reason = if go_on.is_none() { self.with_damage(reason) } else { reason };
         self.problem(at, reason, &self.text[at..go_on.unwrap_or(self.text.len())]);
@@ -630,8 +634,8 @@ impl<'w, 't, F: FnMut(&Event<'_>)> Documents<'w, 't, F> {
         }
     }
 
-    /// The next `{` from `from` on that stands where an element of a list or a line could start, and whose first key
-    /// is one that records or documents have.
+    /// The next `{` from `from` on that stands where a line or a further element of a list could start, and whose first
+    /// key is one that records or documents have.
     fn next_start(&mut self, from: usize) -> Option<usize> {
         if self.next_start < from {
             let rest = self.text.as_bytes().get(from..).unwrap_or(&[]);
@@ -644,7 +648,7 @@ impl<'w, 't, F: FnMut(&Event<'_>)> Documents<'w, 't, F> {
     fn looks_like_start(&self, at: usize) -> bool {
         let before = self.text[..at].trim_end_matches([' ', '\t', '\r']);
         let Some((key, _)) = self.key(self.skip_space(at + 1)) else { return false };
-        before.ends_with(['\n', ',', '[', '}'])
+        before.ends_with(['\n', ',', '}'])
             && (tells_record(key) || matches!(key, "Records" | "Events" | "EventId" | "version" | "messageType"))
     }
 

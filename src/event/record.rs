@@ -531,7 +531,7 @@ fn seconds(text: &[u8]) -> Option<i64> {
     let (time, rest) = text.split_first_chunk::<19>()?;
     let two = |at: usize| -> Option<i64> {
         let (tens, ones) = (time[at].wrapping_sub(b'0'), time[at + 1].wrapping_sub(b'0'));
-        (tens <= 9 && ones <= 9).then_some(i64::from(tens * 10 + ones))
+        (tens <= 9 && ones <= 9).then(|| i64::from(tens * 10 + ones))
     };
     let marks = [time[4], time[7], time[13], time[16]];
     if marks != *b"--::" || !matches!(time[10], b'T' | b't' | b' ') {

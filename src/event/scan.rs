@@ -789,6 +789,12 @@ impl<'t> Scanner<'t> {
         self.cursor(usize::MAX).container(at)
     }
 
+    /// After [`Scanner::container`]: whether every byte before `end` was where JSON may have it. If not, a quote may be
+    /// missing, and then what was taken for brackets lay within strings.
+    pub(super) fn was_clean(&self, end: usize) -> bool {
+        self.window.first_bad >= end
+    }
+
     #[inline(always)]
     fn cursor(&mut self, nesting_max: usize) -> Cursor<'_, 't> {
         let Scanner { text, best, .. } = *self;
@@ -834,7 +840,7 @@ mod tests {
     fn avx2_masks_equal_portable_masks() {
         let Some(avx2) = avx2::Avx2::detect() else { return };
         for first in 0..=255_u8 {
-            let block: [u8; BLOCK] = std::array::from_fn(|i| first.wrapping_add(i as u8 * 5));
+            let block: [u8; BLOCK] = std::array::from_fn(|i| first.wrapping_add((i as u8).wrapping_mul(5)));
             assert_eq!(avx2.masks(&block), Portable.masks(&block), "{block:?}");
         }
         for bits in [0, 1, u64::MAX, 0x8000_0000_0000_0001, 0x1248_8421_0f0f_f0f0] {

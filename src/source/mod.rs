@@ -36,7 +36,6 @@ pub struct Object {
     path: Option<PathBuf>,
     /// From the name; `None` where it tells nothing.
     pub delivered: Option<Minute>,
-    pub bytes: u64,
 }
 
 impl Object {
@@ -54,7 +53,8 @@ impl Object {
 /// What was found under the named paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Without delivery time first, then by delivery time and name; each file once.
+    /// Without delivery time first, then by delivery time and name; each name once. The same file under two names is
+    /// told by its bytes, when it is read.
     pub objects: Vec<Object>,
     /// Objects of other kinds, which are not read.
     pub digests: u64,
@@ -74,8 +74,8 @@ pub fn find(paths: &[String]) -> Result<Found, SourceError> {
     let mut seen = HashSet::new();
     for path in paths {
         if path == STDIN {
-            if seen.insert(PathBuf::from(STDIN)) {
-                found.objects.push(Object { name: STDIN.to_owned(), path: None, delivered: None, bytes: 0 });
+            if !found.objects.iter().any(|object| object.path.is_none()) {
+                found.objects.push(Object { name: STDIN.to_owned(), path: None, delivered: None });
             }
         } else if Path::new(path).exists() {
             found.add_tree(Path::new(path), &mut seen)?;
@@ -101,7 +101,7 @@ pub fn find(paths: &[String]) -> Result<Found, SourceError> {
 }
 
 impl Found {
-    fn add_tree(&mut self, root: &Path, seen: &mut HashSet<PathBuf>) -> Result<(), SourceError> {
+    fn add_tree(&mut self, root: &Path, seen: &mut HashSet<String>) -> Result<(), SourceError> {
         let named_file = root.is_file();
         for entry in WalkDir::new(root).follow_links(true) {
             let failed = |reason: String| SourceError::List { path: root.display().to_string(), reason };
@@ -115,9 +115,7 @@ impl Found {
                 self.other_files += 1;
                 continue;
             }
-            // The same file through two paths is one object.
-            let canonical = fs::canonicalize(path).map_err(|error| failed(error.to_string()))?;
-            if !seen.insert(canonical) {
+            if !seen.insert(name.clone()) {
                 continue;
             }
             let parsed = ObjectName::parse(&name);
@@ -127,9 +125,8 @@ impl Found {
                 Kind::Aggregated => self.aggregated += 1,
                 Kind::NetworkActivity => self.network_activity += 1,
                 Kind::CloudTrail | Kind::Other => {
-                    let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
                     let delivered = parsed.delivered;
-                    self.objects.push(Object { name, path: Some(path.to_owned()), delivered, bytes });
+                    self.objects.push(Object { name, path: Some(path.to_owned()), delivered });
                 }
             }
         }

@@ -179,12 +179,12 @@ pub struct Gap {
     pub to: String,
 }
 
-/// Wall-clock seconds.
+/// Seconds: of all readers together, of folding, and by the clock from start to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
     pub reading_seconds: f64,
-    pub detecting_seconds: f64,
+    pub folding_seconds: f64,
     pub total_seconds: f64,
 }
 

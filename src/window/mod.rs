@@ -130,7 +130,7 @@ pub struct Tally {
 
 impl Default for Tally {
     fn default() -> Self {
-        Tally { apis: Dictionary::new(), callers: Dictionary::new(), hours: Vec::new() }
+        Tally { apis: Dictionary::default(), callers: Dictionary::default(), hours: Vec::new() }
     }
 }
 
@@ -336,7 +336,7 @@ pub struct Calls {
 }
 
 impl Closed {
-    fn from_rows(apis: &Dictionary<5>, callers: Dictionary<CALLER_FIELDS>, mut rows: Vec<Row>) -> Closed {
+    fn from_rows(apis: &Dictionary<5>, callers: Dictionary<CALLER_FIELDS>, rows: Vec<Row>) -> Closed {
         // Numbers follow arrival; ranks follow the names, so that everything later is the same for any arrival.
         let mut by_name: Vec<u32> = (0..apis.len() as u32).collect();
         by_name.sort_unstable_by(|&a, &b| apis.get(a).cmp(&apis.get(b)));
@@ -344,32 +344,42 @@ impl Closed {
         for (place, &id) in by_name.iter().enumerate() {
             rank[id as usize] = place as u32;
         }
-        for row in &mut rows {
-            row.api = rank[row.api as usize];
+        // By API without comparing: count, then put each row in its place. Days of rows are sorted many times a run.
+        let mut place = vec![0usize; by_name.len() + 1];
+        for row in &rows {
+            place[rank[row.api as usize] as usize + 1] += 1;
+        }
+        for api in 0..by_name.len() {
+            place[api + 1] += place[api];
+        }
+        let bounds = place.clone();
+        let mut by_api = rows.clone();
+        for row in rows {
+            let api = rank[row.api as usize];
+            by_api[place[api as usize]] = Row { api, ..row };
+            place[api as usize] += 1;
         }
         // Callers are compared by their text, and only where two rows claim the same event: hardly ever.
         let by_text = |a: u32, b: u32| if a == b { Ordering::Equal } else { callers.get(a).cmp(&callers.get(b)) };
-        rows.sort_unstable_by(|a, b| {
-            (a.api, a.minute, a.event_id, a.addendum, a.read_only)
-                .cmp(&(b.api, b.minute, b.event_id, b.addendum, b.read_only))
-                .then_with(|| by_text(a.caller, b.caller))
-        });
-        let before = rows.len();
-        rows.dedup_by(|next, kept| {
-            next.event_id != 0 && (next.api, next.minute, next.event_id) == (kept.api, kept.minute, kept.event_id)
-        });
-        let duplicates = (before - rows.len()) as u64;
-        let mut calls: Vec<Calls> = rows
-            .iter()
-            .map(|row| Calls {
-                api: row.api,
-                minute: row.minute,
-                caller: row.caller,
-                read_only: row.read_only,
-                count: 1,
-            })
-            .collect();
-        calls.sort_unstable();
+        let mut calls = Vec::with_capacity(by_api.len());
+        let mut duplicates = 0;
+        for bound in bounds.windows(2) {
+            let rows = &mut by_api[bound[0]..bound[1]];
+            rows.sort_unstable_by(|a, b| {
+                (a.minute, a.event_id).cmp(&(b.minute, b.event_id)).then_with(|| {
+                    (a.addendum, a.read_only).cmp(&(b.addendum, b.read_only)).then_with(|| by_text(a.caller, b.caller))
+                })
+            });
+            for minute in rows.chunk_by(|a, b| a.minute == b.minute) {
+                let first = calls.len();
+                for event in minute.chunk_by(|a, b| a.event_id == b.event_id && a.event_id != 0) {
+                    duplicates += event.len() as u64 - 1;
+                    let Row { api, minute, caller, read_only, .. } = event[0];
+                    calls.push(Calls { api, minute, caller, read_only, count: 1 });
+                }
+                calls[first..].sort_unstable();
+            }
+        }
         calls.dedup_by(|next, kept| {
             let same = (next.api, next.minute, next.caller, next.read_only)
                 == (kept.api, kept.minute, kept.caller, kept.read_only);
@@ -413,7 +423,7 @@ impl Counts {
         if !MINUTES.contains(&minute.0) {
             return;
         }
-        let api = self.apis.get_or_insert_with(Dictionary::new).intern(&api_fields(event));
+        let api = self.apis.get_or_insert_with(Dictionary::default).intern(&api_fields(event));
         self.fresh.push(u64::from(api) << 32 | minute.0 as u64);
         if self.fresh.len() >= FRESH_MAX.max(self.cells.len()) {
             self.settle();
@@ -439,7 +449,7 @@ impl Counts {
     pub fn merge(&mut self, mut other: Counts) {
         other.settle();
         let Some(names) = other.apis else { return };
-        let apis = self.apis.get_or_insert_with(Dictionary::new);
+        let apis = self.apis.get_or_insert_with(Dictionary::default);
         let ids: Vec<u32> = (0..names.len() as u32).map(|id| apis.intern(&names.get(id))).collect();
         self.settle();
         self.cells.extend(other.cells.iter().map(|(key, n)| (u64::from(ids[(key >> 32) as usize]) << 32 | key & 0xffff_ffff, *n)));
