@@ -166,7 +166,7 @@ pub fn scan(
                 return (vec![read()], Ok(()));
             }
             let readers: Vec<_> =
-                (0..options.threads.min(group.objects.len())).map(|_| scope.spawn(&read)).collect();
+                (0..options.threads.min(group.objects.len())).map(|_| scope.spawn(read)).collect();
             let folded = unfolded.take().map_or(Ok(()), |(parts, frontier)| fold(parts, frontier));
             let parts = readers
                 .into_iter()

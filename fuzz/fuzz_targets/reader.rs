@@ -10,8 +10,7 @@ fn read(engine: Engine, bytes: &[u8]) -> (Vec<String>, Outcome) {
     let mut events = Vec::new();
     let mut reader = Reader::with_engine(engine);
     let limits = Limits { object_bytes_max: 1 << 20, record_bytes_max: 1 << 16, nesting_max: 32 };
-    let outcome =
-        reader.read(&ObjectName::default(), bytes, &limits, &mut |event| events.push(format!("{event:?}")));
+    let outcome = reader.read(&ObjectName::default(), bytes, &limits, &mut |event| events.push(format!("{event:?}")));
     assert_eq!(events.len() as u64 + outcome.other_category + outcome.malformed, outcome.records);
     (events, outcome)
 }

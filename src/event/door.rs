@@ -546,7 +546,8 @@ impl<'w, 't, F: FnMut(&Event<'_>)> Documents<'w, 't, F> {
         let Some(end) = self.balance(at) else { return self.lost(at, at, "brackets do not balance".into()) };
         let packed = &self.text[at..end];
         let data = json::member(packed, "data").ok().flatten().and_then(|raw| json::string(raw).ok().flatten());
-        let Some(bytes) = data.and_then(|data| BASE64.decode(data.as_bytes()).ok()).filter(|bytes| is_gzip(bytes)) else {
+        let Some(bytes) = data.and_then(|data| BASE64.decode(data.as_bytes()).ok()).filter(|bytes| is_gzip(bytes))
+        else {
             self.problem(at, "awslogs.data is not base64 of gzip", packed);
             return Ok(end);
         };

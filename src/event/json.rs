@@ -24,11 +24,9 @@ pub(super) fn value_len(text: &str) -> Result<usize, SyntaxError> {
     let mut values = Deserializer::from_str(text).into_iter::<IgnoredAny>();
     match values.next() {
         Some(Ok(_)) => Ok(values.byte_offset()),
-        Some(Err(error)) => Err(SyntaxError {
-            offset: offset_of(text, &error),
-            ended: error.is_eof(),
-            reason: message(&error),
-        }),
+        Some(Err(error)) => {
+            Err(SyntaxError { offset: offset_of(text, &error), ended: error.is_eof(), reason: message(&error) })
+        }
         None => Err(SyntaxError { offset: text.len(), ended: true, reason: "nothing here".to_owned() }),
     }
 }
@@ -52,7 +50,7 @@ pub(super) fn message(error: &Error) -> String {
 }
 
 /// The members of a JSON object whose (decoded) key `slot_of` knows, in their order, values as raw JSON.
-pub(super) fn members<'t, S>(object: &'t str, slot_of: impl Fn(&[u8]) -> Option<S>) -> Result<Vec<(S, &'t str)>, Error> {
+pub(super) fn members<S>(object: &str, slot_of: impl Fn(&[u8]) -> Option<S>) -> Result<Vec<(S, &str)>, Error> {
     Deserializer::from_str(object).deserialize_map(Members { slot_of, found: PhantomData })
 }
 

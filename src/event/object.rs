@@ -68,7 +68,7 @@ impl<'a> ObjectName<'a> {
         self.region = region(place).unwrap_or("");
         // A digest's name has the trail's name before its time, and that may hold anything: hence the last match.
         self.delivered = glued.or_else(|| match kind {
-            Kind::Digest => parts.filter_map(delivery).last(),
+            Kind::Digest => parts.filter_map(delivery).next_back(),
             _ => parts.next().and_then(delivery),
         });
     }
@@ -119,9 +119,8 @@ fn delivery(part: &str) -> Option<Minute> {
     if date.len() != 8 || !matches!(time.len(), 4 | 6) {
         return None;
     }
-    let number = |text: &str| -> Option<i64> {
-        if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
-    };
+    let number =
+        |text: &str| -> Option<i64> { if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None } };
     let days = days_from_civil(number(date.get(..4)?)?, number(date.get(4..6)?)?, number(date.get(6..)?)?)?;
     let (hour, minute) = (number(time.get(..2)?)?, number(time.get(2..4)?)?);
     let second = number(time.get(4..)?).unwrap_or(0);
@@ -178,7 +177,9 @@ mod tests {
 
     #[test]
     fn impossible_times() {
-        for time in ["20261304T1405Z", "20260230T1405Z", "20260304T2405Z", "20260304T1460Z", "2026T1405Z", "2026030éT12"] {
+        for time in
+            ["20261304T1405Z", "20260230T1405Z", "20260304T2405Z", "20260304T1460Z", "2026T1405Z", "2026030éT12"]
+        {
             let name = format!("111122223333_CloudTrail_us-east-1_{time}_u.json.gz");
             assert_eq!(ObjectName::parse(&name).delivered, None, "{time}");
             assert_eq!(ObjectName::parse(&name).region, "us-east-1");
@@ -187,7 +188,9 @@ mod tests {
 
     #[test]
     fn names_that_say_nothing() {
-        for name in ["", "/", "events.json", "a_b_c_d", "111122223333", "AWSLogs", "AWSLogs/o-1", "é_CloudTrail_é-é", "\\"] {
+        for name in
+            ["", "/", "events.json", "a_b_c_d", "111122223333", "AWSLogs", "AWSLogs/o-1", "é_CloudTrail_é-é", "\\"]
+        {
             assert_eq!(ObjectName::parse(name).kind, Kind::Other, "{name}");
             assert_eq!(ObjectName::parse(name).delivered, None, "{name}");
         }

@@ -17,11 +17,7 @@ pub(super) fn fields(record: &str, nesting_max: usize) -> Result<Fields<'_, Cow<
     Ok(fields)
 }
 
-fn read<'t>(
-    object: &'t str,
-    keys: &[Key],
-    fields: &mut Fields<'t, Cow<'t, str>>,
-) -> Result<(), String> {
+fn read<'t>(object: &'t str, keys: &[Key], fields: &mut Fields<'t, Cow<'t, str>>) -> Result<(), String> {
     let needed = |key: &[u8]| Some(slot(keys, key)).filter(|slot| !matches!(slot, Slot::Ignored | Slot::Unknown));
     for (slot, raw) in json::members(object, needed).map_err(|error| json::message(&error))? {
         match slot {

@@ -107,13 +107,17 @@ impl Lanes for Portable {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx2 {
+mod x86 {
     use super::{BLOCK, Cursor, Fields, Lanes, Masks, Window};
     use std::arch::x86_64::*;
 
     /// Exists only where the CPU has AVX2, carry-less multiplication and the bit instructions.
     #[derive(Clone, Copy)]
     pub(super) struct Avx2(());
+
+    /// Exists only where the CPU has AVX-512 for bytes besides: a mask of 64 bytes is one instruction there.
+    #[derive(Clone, Copy)]
+    pub(super) struct Avx512(Avx2);
 
     impl Avx2 {
         pub(super) fn detect() -> Option<Avx2> {
@@ -137,22 +141,56 @@ mod avx2 {
         }
 
         pub(super) fn fill(self, window: &mut Window, text: &[u8]) {
-            // SAFETY: as above.
-            unsafe { fill(self, window, text) }
+            // SAFETY: `self` exists only if `detect` found every feature that `fill_avx2` is compiled for.
+            unsafe { fill_avx2(self, window, text) }
+        }
+    }
+
+    impl Avx512 {
+        pub(super) fn detect() -> Option<Avx512> {
+            let present = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+            Avx2::detect().filter(|_| present).map(Avx512)
+        }
+
+        pub(super) fn record<'t>(
+            self,
+            cursor: &mut Cursor<'_, 't>,
+            at: usize,
+            fields: &mut Fields<'t, &'t str>,
+        ) -> Option<usize> {
+            self.0.record(cursor, at, fields)
+        }
+
+        pub(super) fn fill(self, window: &mut Window, text: &[u8]) {
+            // SAFETY: `self` exists only if `detect` found every feature that `fill_avx512` is compiled for.
+            unsafe { fill_avx512(self, window, text) }
         }
     }
 
     impl Lanes for Avx2 {
         #[inline(always)]
         fn masks(self, block: &[u8; BLOCK]) -> Masks {
-            // SAFETY: `self` exists only if `detect` found every feature that `masks` is compiled for.
-            unsafe { masks(block) }
+            // SAFETY: `self` exists only if `detect` found every feature that `masks_avx2` is compiled for.
+            unsafe { masks_avx2(block) }
         }
 
         #[inline(always)]
         fn prefix_xor(self, bits: u64) -> u64 {
-            // SAFETY: as above.
+            // SAFETY: as above, for `prefix_xor`.
             unsafe { prefix_xor(bits) }
+        }
+    }
+
+    impl Lanes for Avx512 {
+        #[inline(always)]
+        fn masks(self, block: &[u8; BLOCK]) -> Masks {
+            // SAFETY: `self` exists only if `detect` found every feature that `masks_avx512` is compiled for.
+            unsafe { masks_avx512(block) }
+        }
+
+        #[inline(always)]
+        fn prefix_xor(self, bits: u64) -> u64 {
+            self.0.prefix_xor(bits)
         }
     }
 
@@ -163,7 +201,12 @@ mod avx2 {
     }
 
     #[target_feature(enable = "avx2,pclmulqdq,popcnt,bmi1,bmi2,lzcnt")]
-    fn fill(lanes: Avx2, window: &mut Window, text: &[u8]) {
+    fn fill_avx2(lanes: Avx2, window: &mut Window, text: &[u8]) {
+        window.fill(lanes, text);
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx2,pclmulqdq,popcnt,bmi1,bmi2,lzcnt")]
+    fn fill_avx512(lanes: Avx512, window: &mut Window, text: &[u8]) {
         window.fill(lanes, text);
     }
 
@@ -174,14 +217,57 @@ mod avx2 {
         _mm_cvtsi128_si64(_mm_clmulepi64_si128::<0>(_mm_set_epi64x(0, bits as i64), ones)) as u64
     }
 
+    /// One bit for each row of the ASCII table that holds token bytes; bit 7 for the two rows of control characters.
+    const fn row_bit(row: usize) -> u8 {
+        match row {
+            0 => 0x80 | 0x01,
+            1 => 0x80,
+            2..=7 => 1 << (row - 1),
+            _ => 0,
+        }
+    }
+
+    /// The bits of the rows in which a column of the ASCII table holds a token byte. A byte is of a token if its row's
+    /// bit is among the bits of its column, and a control character if both have bit 7.
+    const fn column_bits(column: usize) -> u8 {
+        let mut bits = 0x80;
+        let mut row = 0;
+        while row < 8 {
+            if super::class::OF_BYTE[row * 16 + column] & super::class::FOREIGN == 0 {
+                bits |= row_bit(row) & 0x7f;
+            }
+            row += 1;
+        }
+        bits
+    }
+
+    /// Tables of 16 entries, once for each 16-byte lane.
+    const ROWS: [u8; BLOCK] = {
+        let mut table = [0; BLOCK];
+        let mut i = 0;
+        while i < BLOCK {
+            table[i] = row_bit(i % 16);
+            i += 1;
+        }
+        table
+    };
+    const COLUMNS: [u8; BLOCK] = {
+        let mut table = [0; BLOCK];
+        let mut i = 0;
+        while i < BLOCK {
+            table[i] = column_bits(i % 16);
+            i += 1;
+        }
+        table
+    };
+
+    /// `{` and `[`, `}` and `]` differ in this bit only, and no other byte becomes one of them by it.
+    const BRACKET_BIT: i8 = 0x20;
+
     #[target_feature(enable = "avx2,pclmulqdq,popcnt,bmi1,bmi2,lzcnt")]
     #[inline]
-    fn masks(block: &[u8; BLOCK]) -> Masks {
-        // SAFETY: both loads read 32 bytes inside the 64-byte array, and need no alignment.
-        let (low, high) = unsafe {
-            let start = block.as_ptr();
-            (_mm256_loadu_si256(start.cast()), _mm256_loadu_si256(start.add(32).cast()))
-        };
+    fn masks_avx2(block: &[u8; BLOCK]) -> Masks {
+        let (low, high) = block.split_at(32);
         let (a, b) = (half(low), half(high));
         let join = |a: u32, b: u32| u64::from(a) | u64::from(b) << 32;
         Masks {
@@ -203,54 +289,24 @@ mod avx2 {
         foreign: u32,
     }
 
-    /// One bit for each row of the ASCII table that holds token bytes; bit 7 for the two rows of control characters.
-    /// A byte is of a token if its row's bit is among the bits of its column.
-    const fn rows(column: usize) -> u8 {
-        let mut bits = 0x80;
-        let mut row = 0;
-        while row < 8 {
-            if super::class::OF_BYTE[row * 16 + column] & super::class::FOREIGN == 0 {
-                bits |= row_bit(row) & 0x7f;
-            }
-            row += 1;
-        }
-        bits
-    }
-
-    const fn row_bit(row: usize) -> u8 {
-        match row {
-            0 => 0x80 | 0x01,
-            1 => 0x80,
-            2..=7 => 1 << (row - 1),
-            _ => 0,
-        }
-    }
-
-    /// The table for one 16-byte lane, twice.
-    const fn twice(of_rows: bool) -> [u8; 32] {
-        let mut table = [0; 32];
-        let mut i = 0;
-        while i < 32 {
-            table[i] = if of_rows { row_bit(i % 16) } else { rows(i % 16) };
-            i += 1;
-        }
-        table
-    }
-
+    /// The masks of the first 32 bytes.
     #[target_feature(enable = "avx2,pclmulqdq,popcnt,bmi1,bmi2,lzcnt")]
     #[inline]
-    fn half(bytes: __m256i) -> Half {
-        const ROWS: [u8; 32] = twice(true);
-        const COLUMNS: [u8; 32] = twice(false);
-        // SAFETY: both loads read the 32 bytes of a constant array.
-        let (rows, columns) =
-            unsafe { (_mm256_loadu_si256(ROWS.as_ptr().cast()), _mm256_loadu_si256(COLUMNS.as_ptr().cast())) };
+    fn half(bytes: &[u8]) -> Half {
+        assert!(bytes.len() >= 32);
+        // SAFETY: each load reads 32 bytes of something at least as long, and needs no alignment.
+        let (bytes, rows, columns) = unsafe {
+            (
+                _mm256_loadu_si256(bytes.as_ptr().cast()),
+                _mm256_loadu_si256(ROWS.as_ptr().cast()),
+                _mm256_loadu_si256(COLUMNS.as_ptr().cast()),
+            )
+        };
         let bits = |mask: __m256i| _mm256_movemask_epi8(mask) as u32;
         let equal = |bytes: __m256i, byte: u8| bits(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte as i8)));
-        // `{` and `[`, `}` and `]` differ in this bit only; no other byte becomes one of them.
-        let merged = _mm256_or_si256(bytes, _mm256_set1_epi8(0x20));
-        // A byte above 0x7f selects 0 in the columns, so it is foreign whatever its row.
+        let merged = _mm256_or_si256(bytes, _mm256_set1_epi8(BRACKET_BIT));
         let row = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), _mm256_set1_epi8(0x0f));
+        // A byte above 0x7f selects 0 in the columns, so it is foreign whatever its row.
         let found = _mm256_and_si256(_mm256_shuffle_epi8(rows, row), _mm256_shuffle_epi8(columns, bytes));
         let token = _mm256_and_si256(found, _mm256_set1_epi8(0x7f));
         Half {
@@ -260,6 +316,32 @@ mod avx2 {
             closes: equal(merged, b'}'),
             controls: bits(found),
             foreign: bits(_mm256_cmpeq_epi8(token, _mm256_setzero_si256())),
+        }
+    }
+
+    /// As [`masks_avx2`], step by step.
+    #[target_feature(enable = "avx512f,avx512bw,avx2,pclmulqdq,popcnt,bmi1,bmi2,lzcnt")]
+    #[inline]
+    fn masks_avx512(block: &[u8; BLOCK]) -> Masks {
+        // SAFETY: each load reads 64 bytes of an array of 64, and needs no alignment.
+        let (bytes, rows, columns) = unsafe {
+            (
+                _mm512_loadu_si512(block.as_ptr().cast()),
+                _mm512_loadu_si512(ROWS.as_ptr().cast()),
+                _mm512_loadu_si512(COLUMNS.as_ptr().cast()),
+            )
+        };
+        let equal = |bytes: __m512i, byte: u8| _mm512_cmpeq_epi8_mask(bytes, _mm512_set1_epi8(byte as i8));
+        let merged = _mm512_or_si512(bytes, _mm512_set1_epi8(BRACKET_BIT));
+        let row = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), _mm512_set1_epi8(0x0f));
+        let found = _mm512_and_si512(_mm512_shuffle_epi8(rows, row), _mm512_shuffle_epi8(columns, bytes));
+        Masks {
+            quotes: equal(bytes, b'"'),
+            backslashes: equal(bytes, b'\\'),
+            opens: equal(merged, b'{'),
+            closes: equal(merged, b'}'),
+            controls: _mm512_movepi8_mask(found),
+            foreign: _mm512_testn_epi8_mask(found, _mm512_set1_epi8(0x7f)),
         }
     }
 }
@@ -286,11 +368,9 @@ struct Carry {
 }
 
 /// The blocks of a stretch of text. Computed in one go, because a tight loop over blocks is much faster than one block
-/// at a time between the steps of the walk; short enough (32 KiB of text, 16 KiB of masks) to stay in the nearest cache.
+/// at a time between the steps of the walk; short enough (32 KiB of text, 16 KiB of masks) to stay in a near cache.
 struct Window {
-    /// The first `len` of these are in use.
     blocks: Vec<Block>,
-    len: usize,
     /// Where the first block starts in the text.
     base: usize,
     /// As it was before the last block, because the next stretch starts with that block again: whoever asks for 64
@@ -308,7 +388,7 @@ const WINDOW_BLOCKS_MAX: usize = 512;
 impl Window {
     /// Starts anew at a position outside strings.
     fn start(&mut self, at: usize) {
-        self.len = 0;
+        self.blocks.clear();
         self.base = at;
         self.carry = Carry::default();
         self.next_blocks = WINDOW_BLOCKS_MIN;
@@ -318,14 +398,11 @@ impl Window {
     /// The next stretch. Past the end, a text is spaces.
     #[inline(always)]
     fn fill<L: Lanes>(&mut self, lanes: L, text: &[u8]) {
-        self.base += self.len.saturating_sub(1) * BLOCK;
+        self.base += self.blocks.len().saturating_sub(1) * BLOCK;
         let rest = text.get(self.base..).unwrap_or(&[]);
         let (whole, tail) = rest[..rest.len().min(self.next_blocks * BLOCK)].as_chunks::<BLOCK>();
-        self.len = whole.len();
         self.next_blocks = (self.next_blocks * 2).min(WINDOW_BLOCKS_MAX);
-        if self.blocks.len() < self.len + 2 {
-            self.blocks.resize(self.len + 2, Block::default());
-        }
+        self.blocks.resize(whole.len(), Block::default());
         let mut at = self.base;
         let mut carry = self.carry;
         for (block, bytes) in self.blocks.iter_mut().zip(whole) {
@@ -333,12 +410,11 @@ impl Window {
             *block = Block::of(lanes, bytes, &mut carry, at, &mut self.first_bad);
             at += BLOCK;
         }
-        if self.len * BLOCK + tail.len() == rest.len() {
+        if whole.len() * BLOCK + tail.len() == rest.len() {
             let mut bytes = [b' '; BLOCK];
             bytes[..tail.len()].copy_from_slice(tail);
-            self.blocks[self.len] = Block::of(lanes, &bytes, &mut carry, at, &mut self.first_bad);
-            self.blocks[self.len + 1] = Block::default();
-            self.len += 2;
+            self.blocks.push(Block::of(lanes, &bytes, &mut carry, at, &mut self.first_bad));
+            self.blocks.push(Block::default());
             self.carry = carry;
         }
     }
@@ -355,12 +431,7 @@ impl Block {
         if bad != 0 {
             *first_bad = (*first_bad).min(at + bad.trailing_zeros() as usize);
         }
-        Block {
-            quotes,
-            opens: masks.opens & !within,
-            closes: masks.closes & !within,
-            backslashes: masks.backslashes,
-        }
+        Block { quotes, opens: masks.opens & !within, closes: masks.closes & !within, backslashes: masks.backslashes }
     }
 }
 
@@ -395,6 +466,8 @@ fn join(first: u64, second: u64, shift: usize) -> u64 {
 struct Habits([u8; START + 1]);
 
 const START: usize = 31;
+/// Stands for every key that is in no list.
+const UNKNOWN: usize = 30;
 
 /// A forward walk over a text.
 struct Cursor<'w, 't> {
@@ -413,7 +486,7 @@ impl<'t> Cursor<'_, 't> {
     fn blocks(&mut self, at: usize) -> (&Block, &Block, usize) {
         let offset = at.wrapping_sub(self.window.base);
         let mut index = offset / BLOCK;
-        if index + 1 >= self.window.len {
+        if index + 2 > self.window.blocks.len() {
             index = self.best.fill(self.window, self.text, at);
         }
         match self.window.blocks.get(index..index + 2) {
@@ -434,33 +507,20 @@ impl<'t> Cursor<'_, 't> {
         self.text.as_bytes().get(at).copied().unwrap_or(0)
     }
 
-    /// The first byte from `at` on that is no space, and its position.
+    /// The position of the first byte from `at` on that is no space.
     #[inline(always)]
-    fn after_space(&self, at: usize) -> (u8, usize) {
-        let byte = self.byte(at);
+    fn after_space(&self, at: usize) -> usize {
         // CloudTrail writes no spaces.
-        if byte > b' ' { (byte, at) } else { self.after_real_space(at) }
+        if self.byte(at) > b' ' { at } else { self.after_real_space(at) }
     }
 
     #[cold]
     #[inline(never)]
-    fn after_real_space(&self, mut at: usize) -> (u8, usize) {
+    fn after_real_space(&self, mut at: usize) -> usize {
         while matches!(self.byte(at), b' ' | b'\n' | b'\r' | b'\t') {
             at += 1;
         }
-        (self.byte(at), at)
-    }
-
-    /// The text between two quotes.
-    #[inline(always)]
-    fn between(&self, start: usize, end: usize) -> Option<&'t str> {
-        let text: &'t str = self.text;
-        let bytes = text.as_bytes().get(start..end)?;
-        if start == 0 || self.byte(start - 1) != b'"' || self.byte(end) != b'"' {
-            return None;
-        }
-        // SAFETY: the bytes lie in a `str`, right behind an ASCII byte and right before one, so whole characters do.
-        Some(unsafe { std::str::from_utf8_unchecked(bytes) })
+        at
     }
 
     /// Position of the quote that ends the string whose first byte after the opening quote is at `at`.
@@ -478,10 +538,14 @@ impl<'t> Cursor<'_, 't> {
         }
     }
 
-    /// The text of the same string, if no backslash is in it, and the position of the quote that ends it.
+    /// The text of the string that opens at `open`, if no backslash is in it, and the position after it.
     #[inline(always)]
-    fn plain_string(&mut self, start: usize) -> Option<(&'t str, usize)> {
-        let mut at = start;
+    fn plain_string(&mut self, open: usize) -> Option<(&'t str, usize)> {
+        let text: &'t str = self.text;
+        if self.byte(open) != b'"' {
+            return None;
+        }
+        let mut at = open + 1;
         let mut escapes = 0;
         loop {
             let (first, second, shift) = self.blocks(at);
@@ -490,11 +554,17 @@ impl<'t> Cursor<'_, 't> {
             if quotes != 0 {
                 escapes |= backslashes & (quotes - 1) & !quotes;
                 let end = at + quotes.trailing_zeros() as usize;
-                return if escapes == 0 { Some((self.between(start, end)?, end)) } else { None };
+                let bytes = text.as_bytes().get(open + 1..end)?;
+                if escapes != 0 || self.byte(end) != b'"' {
+                    return None;
+                }
+                // SAFETY: the bytes lie in a `str`, right behind a quote and right before one, both just seen; so they
+                // are whole characters.
+                return Some((unsafe { std::str::from_utf8_unchecked(bytes) }, end + 1));
             }
             escapes |= backslashes;
             at += BLOCK;
-            if at >= self.text.len() {
+            if at >= text.len() {
                 return None;
             }
         }
@@ -508,6 +578,10 @@ impl<'t> Cursor<'_, 't> {
             let (first, second, shift) = self.blocks(at);
             let opens = join(first.opens, second.opens, shift);
             let closes = join(first.closes, second.closes, shift);
+            if depth == 0 && opens & 1 == 0 {
+                // Damaged text: by the quotes before it, this bracket is in a string.
+                return None;
+            }
             let (opened, closed) = (opens.count_ones() as usize, closes.count_ones() as usize);
             if closed >= depth {
                 let (mut left, mut passed) = (closes, 0);
@@ -532,16 +606,16 @@ impl<'t> Cursor<'_, 't> {
         }
     }
 
-    /// Position after `true`, `false` or `null`.
+    /// What `true`, `false` or `null` says, and the position after it.
     #[inline(always)]
-    fn literal(&self, at: usize) -> Option<(usize, Option<bool>)> {
+    fn literal(&self, at: usize) -> Option<(Option<bool>, usize)> {
         let rest = self.text.as_bytes().get(at..)?;
         if rest.starts_with(b"true") {
-            Some((at + 4, Some(true)))
+            Some((Some(true), at + 4))
         } else if rest.starts_with(b"false") {
-            Some((at + 5, Some(false)))
+            Some((Some(false), at + 5))
         } else if rest.starts_with(b"null") {
-            Some((at + 4, None))
+            Some((None, at + 4))
         } else {
             None
         }
@@ -596,103 +670,98 @@ impl Level for InIdentity {
 
 /// The members of the object that opens at `at`, its needed ones into `fields`; the position after it.
 #[inline(always)]
-fn members<'t, L: Level>(
-    cursor: &mut Cursor<'_, 't>,
-    at: usize,
-    fields: &mut Fields<'t, &'t str>,
-) -> Option<usize> {
+fn members<'t, L: Level>(cursor: &mut Cursor<'_, 't>, at: usize, fields: &mut Fields<'t, &'t str>) -> Option<usize> {
     if cursor.byte(at) != b'{' {
         return None;
     }
-    let (mut byte, mut at) = cursor.after_space(at + 1);
-    if byte == b'}' {
-        return Some(at + 1);
-    }
     let mut before = START;
+    // Where the bracket or comma before the next key is.
+    let mut at = at;
     loop {
-        if byte != b'"' {
-            return None;
-        }
-        // Records come out of few programs, which write their keys in an order of their own: what followed this key
-        // last time is tried first.
-        let habit = L::habits(cursor).0[before];
-        let expected = L::KEYS.get(usize::from(habit)).and_then(|key| key.behind(cursor.text.as_bytes(), at));
+        let text = cursor.text.as_bytes();
+        let habit = usize::from(L::habits(cursor).0[before]);
+        let expected = L::KEYS.get(habit).and_then(|key| Some((key.slot, key.behind(text, at + 1)?)));
         let (slot, behind) = match expected {
-            Some(behind) => {
-                before = usize::from(habit);
-                (L::KEYS.get(before)?.slot, behind)
+            Some(expected) => {
+                before = habit;
+                expected
             }
             None => {
-                let key_end = cursor.string_end(at + 1)?;
-                let name = cursor.text.as_bytes().get(at + 1..key_end)?;
-                let (colon, at_colon) = cursor.after_space(key_end + 1);
-                if colon != b':' {
+                let open = cursor.after_space(at + 1);
+                if before == START && cursor.byte(open) == b'}' {
+                    return Some(open + 1);
+                }
+                if cursor.byte(open) != b'"' {
                     return None;
                 }
+                let close = cursor.string_end(open + 1)?;
+                let colon = cursor.after_space(close + 1);
+                if cursor.byte(colon) != b':' {
+                    return None;
+                }
+                let name = text.get(open + 1..close)?;
                 let slot = match place(L::KEYS, name) {
                     Some(place) => {
                         L::habits(cursor).0[before] = place as u8;
                         before = place;
                         L::KEYS.get(place)?.slot
                     }
-                    None if name.contains(&b'\\') => return None,
-                    None => Slot::Unknown,
+                    None if memchr::memchr(b'\\', name).is_some() => return None,
+                    None => {
+                        before = UNKNOWN;
+                        Slot::Unknown
+                    }
                 };
-                (slot, at_colon + 1)
+                (slot, colon + 1)
             }
         };
-        let (first, start) = cursor.after_space(behind);
-        let end = match first {
-            b'"' => {
-                let end = match slot {
-                    Slot::Text(text) => {
-                        let (value, end) = cursor.plain_string(start + 1)?;
-                        fields.set_text(text, Some(value));
-                        end
-                    }
-                    Slot::Flag(flag) => {
-                        let (value, end) = cursor.plain_string(start + 1)?;
-                        fields.set_flag(flag, Some(truth(value)?));
-                        end
-                    }
-                    Slot::Raw(raw) => {
-                        let end = cursor.string_end(start + 1)?;
-                        fields.set_raw(raw, cursor.text.get(start..=end)?);
-                        end
-                    }
-                    Slot::Identity => return None,
-                    Slot::Ignored | Slot::Unknown => cursor.string_end(start + 1)?,
-                };
-                end + 1
+        let start = cursor.after_space(behind);
+        let first = cursor.byte(start);
+        let end = match slot {
+            Slot::Text(text) if first == b'"' => {
+                let (value, end) = cursor.plain_string(start)?;
+                fields.set_text(text, Some(value));
+                end
             }
-            b'{' | b'[' => match slot {
-                Slot::Text(_) | Slot::Flag(_) => return None,
-                Slot::Identity => L::identity(cursor, start, fields)?,
-                Slot::Raw(raw) => {
-                    let end = cursor.container(start)?;
+            Slot::Text(text) => {
+                let (None, end) = cursor.literal(start)? else { return None };
+                fields.set_text(text, None);
+                end
+            }
+            Slot::Flag(flag) if first == b'"' => {
+                let (value, end) = cursor.plain_string(start)?;
+                fields.set_flag(flag, Some(truth(value)?));
+                end
+            }
+            Slot::Flag(flag) => {
+                let (value, end) = cursor.literal(start)?;
+                fields.set_flag(flag, value);
+                end
+            }
+            Slot::Identity if first == b'{' => L::identity(cursor, start, fields)?,
+            Slot::Identity => {
+                let (None, end) = cursor.literal(start)? else { return None };
+                fields.clear_identity();
+                end
+            }
+            Slot::Raw(_) | Slot::Ignored | Slot::Unknown => {
+                let end = match first {
+                    b'"' => cursor.string_end(start + 1)? + 1,
+                    b'{' | b'[' => cursor.container(start)?,
+                    _ => cursor.literal(start)?.1,
+                };
+                if let Slot::Raw(raw) = slot {
                     fields.set_raw(raw, cursor.text.get(start..end)?);
-                    end
-                }
-                Slot::Ignored | Slot::Unknown => cursor.container(start)?,
-            },
-            _ => {
-                let (end, value) = cursor.literal(start)?;
-                match slot {
-                    Slot::Text(text) if value.is_none() => fields.set_text(text, None),
-                    Slot::Flag(flag) => fields.set_flag(flag, value),
-                    Slot::Raw(raw) => fields.set_raw(raw, cursor.text.get(start..end)?),
-                    Slot::Identity if value.is_none() => fields.clear_identity(),
-                    Slot::Text(_) | Slot::Identity => return None,
-                    Slot::Ignored | Slot::Unknown => {}
                 }
                 end
             }
         };
-        let (next, at_next) = cursor.after_space(end);
-        if next != b',' {
-            return (next == b'}').then_some(at_next + 1);
+        at = cursor.after_space(end);
+        match cursor.byte(at) {
+            b',' => {}
+            b'}' => return Some(at + 1),
+            _ => return None,
         }
-        (byte, at) = cursor.after_space(at_next + 1);
     }
 }
 
@@ -710,10 +779,24 @@ fn truth(text: &str) -> Option<bool> {
 enum Best {
     Portable,
     #[cfg(target_arch = "x86_64")]
-    Avx2(avx2::Avx2),
+    Avx2(x86::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(x86::Avx512),
 }
 
 impl Best {
+    fn detect() -> Best {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(lanes) = x86::Avx512::detect() {
+            return Best::Avx512(lanes);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let Some(lanes) = x86::Avx2::detect() {
+            return Best::Avx2(lanes);
+        }
+        Best::Portable
+    }
+
     /// Moves the window on until it holds the 64 bytes from `at`; the index of the block that `at` is in.
     #[cold]
     #[inline(never)]
@@ -722,10 +805,12 @@ impl Best {
             match self {
                 Best::Portable => window.fill(Portable, text.as_bytes()),
                 #[cfg(target_arch = "x86_64")]
-                Best::Avx2(avx2) => avx2.fill(window, text.as_bytes()),
+                Best::Avx2(lanes) => lanes.fill(window, text.as_bytes()),
+                #[cfg(target_arch = "x86_64")]
+                Best::Avx512(lanes) => lanes.fill(window, text.as_bytes()),
             }
             let index = at.wrapping_sub(window.base) / BLOCK;
-            if index + 1 < window.len {
+            if index + 1 < window.blocks.len() {
                 return index;
             }
         }
@@ -748,16 +833,8 @@ pub(super) struct Scanner<'t> {
 
 impl<'t> Scanner<'t> {
     pub(super) fn new(text: &'t str, portable: bool, nesting_max: usize) -> Scanner<'t> {
-        #[cfg(target_arch = "x86_64")]
-        let best = match avx2::Avx2::detect() {
-            Some(avx2) if !portable => Best::Avx2(avx2),
-            _ => Best::Portable,
-        };
-        #[cfg(not(target_arch = "x86_64"))]
-        let best = Best::Portable;
-        let _ = portable;
-        let window =
-            Window { blocks: Vec::new(), len: 0, base: 0, carry: Carry::default(), next_blocks: 0, first_bad: 0 };
+        let best = if portable { Best::Portable } else { Best::detect() };
+        let window = Window { blocks: Vec::new(), base: 0, carry: Carry::default(), next_blocks: 0, first_bad: 0 };
         // Members of a record are on level 2 already, those of its identity on level 3.
         let nesting_max = nesting_max.saturating_sub(2);
         let habits = [const { Habits([0; START + 1]) }; 2];
@@ -776,7 +853,9 @@ impl<'t> Scanner<'t> {
         let end = match cursor.best {
             Best::Portable => record(&mut cursor, at, fields),
             #[cfg(target_arch = "x86_64")]
-            Best::Avx2(avx2) => avx2.record(&mut cursor, at, fields),
+            Best::Avx2(lanes) => lanes.record(&mut cursor, at, fields),
+            #[cfg(target_arch = "x86_64")]
+            Best::Avx512(lanes) => lanes.record(&mut cursor, at, fields),
         };
         self.reached = end.unwrap_or(usize::MAX);
         end
@@ -836,15 +915,24 @@ mod tests {
     }
 
     #[cfg(target_arch = "x86_64")]
-    #[test]
-    fn avx2_masks_equal_portable_masks() {
-        let Some(avx2) = avx2::Avx2::detect() else { return };
+    fn equals_portable(lanes: impl Lanes) {
         for first in 0..=255_u8 {
             let block: [u8; BLOCK] = std::array::from_fn(|i| first.wrapping_add((i as u8).wrapping_mul(5)));
-            assert_eq!(avx2.masks(&block), Portable.masks(&block), "{block:?}");
+            assert_eq!(lanes.masks(&block), Portable.masks(&block), "{block:?}");
         }
         for bits in [0, 1, u64::MAX, 0x8000_0000_0000_0001, 0x1248_8421_0f0f_f0f0] {
-            assert_eq!(avx2.prefix_xor(bits), Portable.prefix_xor(bits));
+            assert_eq!(lanes.prefix_xor(bits), Portable.prefix_xor(bits));
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn wide_masks_equal_portable_masks() {
+        if let Some(lanes) = x86::Avx2::detect() {
+            equals_portable(lanes);
+        }
+        if let Some(lanes) = x86::Avx512::detect() {
+            equals_portable(lanes);
         }
     }
 

@@ -73,6 +73,17 @@ pub struct Attributed {
     pub baseline: Vec<(String, u64)>,
 }
 
+/// One value's part in the extra calls.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExtraCalls {
+    pub value: String,
+    /// Calls in the insight, and in the baseline.
+    pub count: u64,
+    pub usual: u64,
+    /// Of the extra calls, in `0..=1`.
+    pub share: f64,
+}
+
 /// The start or the end of an incident.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Insight {
@@ -149,24 +160,24 @@ impl Insight {
         }
     }
 
-    /// Per attribute, who made the extra calls: value, count in the insight, count in the baseline, share of the extra.
-    pub fn excess(&self) -> Vec<(Attribute, Vec<(String, u64, u64, f64)>)> {
+    /// Per attribute, who made the extra calls, largest share first.
+    pub fn excess(&self) -> Vec<(Attribute, Vec<ExtraCalls>)> {
         let per_minute = |count: u64, rate: Rate| count as f64 / rate.minutes.max(1) as f64;
         self.attributed
             .iter()
             .map(|attributed| {
-                let mut values: Vec<(String, u64, u64, f64)> = attributed
+                let mut values: Vec<ExtraCalls> = attributed
                     .insight
                     .iter()
                     .map(|(value, count)| {
                         let usual = attributed.baseline.iter().find(|(v, _)| v == value).map_or(0, |(_, n)| *n);
-                        let excess = per_minute(*count, self.insight) - per_minute(usual, self.baseline);
-                        (value.clone(), *count, usual, excess.max(0.0))
+                        let extra = per_minute(*count, self.insight) - per_minute(usual, self.baseline);
+                        ExtraCalls { value: value.clone(), count: *count, usual, share: extra.max(0.0) }
                     })
                     .collect();
-                let total: f64 = values.iter().map(|value| value.3).sum();
-                values.iter_mut().for_each(|value| value.3 = if total > 0.0 { value.3 / total } else { 0.0 });
-                values.sort_by(|a, b| b.3.total_cmp(&a.3).then_with(|| a.0.cmp(&b.0)));
+                let total: f64 = values.iter().map(|value| value.share).sum();
+                values.iter_mut().for_each(|value| value.share = if total > 0.0 { value.share / total } else { 0.0 });
+                values.sort_by(|a, b| b.share.total_cmp(&a.share).then_with(|| a.value.cmp(&b.value)));
                 (attributed.attribute, values)
             })
             .collect()
@@ -243,12 +254,12 @@ impl Insight {
                 values: values
                     .into_iter()
                     .take(VALUES_MAX)
-                    .map(|(value, count, usual, share)| ExcessValue {
-                        value,
-                        average: per_minute(count, self.insight),
-                        baseline_average: per_minute(usual, self.baseline),
-                        share: rounded(share),
-                        first_seen: usual == 0,
+                    .map(|extra| ExcessValue {
+                        value: extra.value,
+                        average: per_minute(extra.count, self.insight),
+                        baseline_average: per_minute(extra.usual, self.baseline),
+                        share: rounded(extra.share),
+                        first_seen: extra.usual == 0,
                     })
                     .collect(),
             })

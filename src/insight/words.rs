@@ -13,7 +13,7 @@ pub fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -32,18 +32,27 @@ pub fn per_minute(rate: f64) -> String {
     }
 }
 
-/// "RunInstances 14x above normal in us-east-1", "AccessDenied on GetObject: 14x above normal in us-east-1",
-/// "CreateUser called after a week of silence in us-east-1".
-pub fn title(insight: &Insight) -> String {
-    let api = &insight.series.api;
-    let what = match &insight.series.error_code {
-        Some(code) => format!("{code} on {}", api.event_name),
-        None => api.event_name.to_string(),
+/// What a title needs; a record has it as well as an [`Insight`].
+pub struct Headline<'a> {
+    pub event_name: &'a str,
+    pub error_code: Option<&'a str>,
+    pub region: &'a str,
+    pub down: bool,
+    /// Insight average over baseline average; none over a zero baseline.
+    pub ratio: Option<f64>,
+}
+
+/// "RunInstances 14x above normal in us-east-1", "AccessDenied on GetObject 14x above normal in us-east-1",
+/// "CreateUser after a week of silence in us-east-1".
+pub fn title(headline: &Headline) -> String {
+    let what = match headline.error_code {
+        Some(code) => format!("{code} on {}", headline.event_name),
+        None => headline.event_name.to_owned(),
     };
-    match (insight.direction, insight.ratio()) {
-        (Direction::Down, _) => format!("{what} fell below normal in {}", api.region),
-        (Direction::Up, Some(ratio)) => format!("{what} {} above normal in {}", times(ratio), api.region),
-        (Direction::Up, None) => format!("{what} after a week of silence in {}", api.region),
+    match headline.ratio {
+        _ if headline.down => format!("{what} fell below normal in {}", headline.region),
+        Some(ratio) => format!("{what} {} above normal in {}", times(ratio), headline.region),
+        None => format!("{what} after a week of silence in {}", headline.region),
     }
 }
 
@@ -94,12 +103,12 @@ pub fn reason(insight: &Insight) -> String {
     );
     let excess = insight.excess();
     let caller = excess.iter().find(|(attribute, _)| *attribute == Attribute::UserIdentityArn);
-    if let Some((name, _, usual, share)) = caller.and_then(|(_, values)| values.first())
+    if let Some(top) = caller.and_then(|(_, values)| values.first())
         && insight.direction == Direction::Up
     {
         let extra = if insight.series.error_code.is_some() { "extra errors" } else { "extra calls" };
-        text += &format!(" {} of the {extra} came from {}", percent(*share), principal(name));
-        text += if *usual == 0 { ", not seen with this API before." } else { "." };
+        text += &format!(" {} of the {extra} came from {}", percent(top.share), principal(&top.value));
+        text += if top.usual == 0 { ", not seen with this API before." } else { "." };
     }
     text
 }

@@ -3,7 +3,7 @@
 
 use super::pen::{Anchor, Pen, Role, finish};
 use super::scale::{self, columns};
-use super::text::{register, shorten, width};
+use super::text::{begin, register, shorten, width};
 use super::{Band, FIGURE_MINUTES_MAX, Figure, Form, ReportError, Unit, format};
 use crate::event::Minute;
 
@@ -55,7 +55,7 @@ impl Plan {
             },
             Form::Page => Plan {
                 width: 1_060.0,
-                margin: 4.0,
+                margin: 1.0,
                 titled: false,
                 font: 13.0,
                 small: 12.0,
@@ -128,14 +128,14 @@ pub fn figure_svg(figure: &Figure, form: Form) -> Result<String, ReportError> {
 }
 
 /// The burst cut to the data: at least one minute long, its end `None` while it is open.
-fn burst_within(figure: &Figure) -> (Minute, Option<Minute>) {
+pub(super) fn burst_within(figure: &Figure) -> (Minute, Option<Minute>) {
     let last = Minute(figure.to.0 - 1);
     let start = figure.burst.0.clamp(figure.from, last);
     (start, figure.burst.1.map(|end| end.clamp(Minute(start.0 + 1), figure.to)))
 }
 
 /// The part of the data that the main panel shows.
-fn close_up(figure: &Figure, burst: (Minute, Option<Minute>)) -> (Minute, Minute) {
+pub(super) fn close_up(figure: &Figure, burst: (Minute, Option<Minute>)) -> (Minute, Minute) {
     let end = burst.1.unwrap_or(figure.to);
     let length = end.0 - burst.0.0;
     let lead = (length * 6 / 10).clamp(LEAD_MINUTES.0, LEAD_MINUTES.1);
@@ -200,7 +200,7 @@ impl Sheet<'_> {
         let week_counts = columns(&figure.counts, figure.from, figure.to, 1).first().copied().unwrap_or(0) as f64;
         let (week_ticks, week_top) = scale::count_ticks(week_counts.max(upper(figure.from, figure.to)), 2);
         let widest = |ticks: &[f64]| ticks.iter().map(|t| width(&format::short(*t), plan.small, false)).fold(0.0, f64::max);
-        let (all_ticks, all_top) = scale::count_ticks(in_view(all), 1);
+        let (all_ticks, all_top) = scale::count_ticks(in_view(all), 2);
         let axis_width = widest(&ticks).max(widest(&week_ticks)).max(widest(&all_ticks)) + 10.0;
 
         let label_baseline = y + plan.small + 16.0;
@@ -215,11 +215,13 @@ impl Sheet<'_> {
         let whole = main;
         self.draw_shade(pen, &whole)?;
         if !shared_scale {
-            const OWN_SCALE_PX: f64 = 44.0;
+            const OWN_SCALE_PX: f64 = 40.0;
             let above = Panel { y: (main.y.0, main.y.0 + OWN_SCALE_PX), top: all_top, ..main };
-            main.y.0 += OWN_SCALE_PX + 18.0;
-            self.draw_count_axis(pen, &above, &all_ticks)?;
+            main.y.0 += OWN_SCALE_PX + 28.0;
+            let highest: Vec<f64> = [0.0].into_iter().chain(all_ticks.last().copied()).collect();
+            self.draw_count_axis(pen, &above, &highest)?;
             self.draw_all_calls(pen, &above, all)?;
+            pen.text(self.unit(), (left, main.y.0 - 9.0), (plan.small, false), Anchor::Left, Role::Muted)?;
             pen.line(&[(above.x.0, above.y.1), (above.x.1, above.y.1)], 1.0, Role::Axis)?;
         }
         self.draw_count_axis(pen, &main, &ticks)?;
@@ -229,12 +231,13 @@ impl Sheet<'_> {
         }
         self.draw_baseline(pen, &main, baseline)?;
         self.draw_peak(pen, &main)?;
-        pen.text(self.unit(), (left, label_baseline), (plan.small, false), Anchor::Left, Role::Muted)?;
-        let unit_end = left + width(self.unit(), plan.small, false) + 14.0;
+        let unit = if shared_scale { self.unit() } else { "all calls per minute" };
+        pen.text(unit, (left, label_baseline - 3.0), (plan.small, false), Anchor::Left, Role::Muted)?;
+        let unit_end = left + width(unit, plan.small, false) + 14.0;
         self.draw_burst_label(pen, &whole, label_baseline, (unit_end, right))?;
         y = self.draw_time_axis(pen, &main, true)?;
 
-        let strip_right = if self.has_callers() { right - plan.callers_width } else { right - 8.0 };
+        let strip_right = if self.has_callers() { right - plan.callers_width } else { main.x.1 };
         let heading = y + plan.font + if plan.titled { 22.0 } else { 16.0 };
         self.draw_strip_heading(pen, (left, strip_right), heading)?;
         let strip_top = heading + 18.0;
@@ -258,10 +261,12 @@ impl Sheet<'_> {
     }
 
     fn draw_title(&self, pen: &Pen, left: f64, right: f64) -> Result<f64, ReportError> {
-        const TITLE_PX: f64 = 25.0;
-        let title = shorten(&self.figure.title, TITLE_PX, true, right - left);
-        pen.text(&title, (left, 52.0), (TITLE_PX, true), Anchor::Left, Role::Ink)?;
-        let subtitle = shorten(&self.figure.subtitle, 15.0, false, right - left);
+        const TITLE_PX: [f64; 2] = [25.0, 20.0];
+        let fits = |size: &f64| width(&self.figure.title, *size, true) <= right - left;
+        let size = TITLE_PX.into_iter().find(fits).unwrap_or(TITLE_PX[1]);
+        let title = begin(&self.figure.title, size, true, right - left);
+        pen.text(&title, (left, 52.0), (size, true), Anchor::Left, Role::Ink)?;
+        let subtitle = begin(&self.figure.subtitle, 15.0, false, right - left);
         pen.text(&subtitle, (left, 78.0), (15.0, false), Anchor::Left, Role::Muted)?;
         Ok(86.0)
     }
@@ -342,9 +347,14 @@ impl Sheet<'_> {
         pen.polygon(&during, Role::Burst)?;
         let floor = panel.y.1.floor() + 0.5;
         pen.line(&[(panel.x.0, floor), (panel.x.1, floor)], 1.0, Role::Axis)?;
+        // On top of the bars, which would hide the range where they are high.
         for run in &runs {
-            let line: Vec<(f64, f64)> = run.iter().map(|b| (panel.px(b.minute), panel.py(b.expected))).collect();
-            pen.line(&line, 1.5, Role::Expected)?;
+            let line = |value: fn(&Band) -> f64| -> Vec<(f64, f64)> {
+                run.iter().map(|b| (panel.px(b.minute), panel.py(value(b)))).collect()
+            };
+            pen.line(&line(|b| b.lower), 1.0, Role::BandEdge)?;
+            pen.line(&line(|b| b.upper), 1.0, Role::BandEdge)?;
+            pen.line(&line(|b| b.expected), 1.5, Role::Expected)?;
         }
         Ok(())
     }
@@ -408,11 +418,21 @@ impl Sheet<'_> {
         if *count == 0 || *minute < self.burst.0 || *minute >= self.end() {
             return Ok(());
         }
-        let words = format!("peak {}", if *count < 1_000_000 { format::whole(*count) } else { format::short(*count as f64) });
-        let half = width(&words, self.plan.small, true) / 2.0;
-        let x = (panel.px(*minute) + panel.px(Minute(minute.0 + 1))) / 2.0;
-        let at = (x.clamp(panel.x.0 + half, panel.x.1 - half), panel.py(*count as f64) - 6.0);
-        pen.text(&words, at, (self.plan.small, true), Anchor::Middle, Role::Burst)
+        let words = format!("peak {}", if *count < 1_000_000_000 { format::whole(*count) } else { format::short(*count as f64) });
+        // Inside the burst if it is wide enough; else beside it, where nothing is as high.
+        const SPACE_PX: f64 = 6.0;
+        let wide = width(&words, self.plan.small, true);
+        let (x0, x1) = (panel.px(self.burst.0), panel.px(self.end()));
+        let (low, high) = (x0 + SPACE_PX + wide / 2.0, x1 - SPACE_PX - wide / 2.0);
+        let top = panel.py(*count as f64);
+        let (x, y) = if low <= high {
+            (f64::midpoint(panel.px(*minute), panel.px(Minute(minute.0 + 1))).clamp(low, high), top - SPACE_PX)
+        } else if x1 + SPACE_PX + wide <= panel.x.1 {
+            (x1 + SPACE_PX + wide / 2.0, top + self.plan.small)
+        } else {
+            (x0 - SPACE_PX - wide / 2.0, top + self.plan.small)
+        };
+        pen.text(&words, (x, y), (self.plan.small, true), Anchor::Middle, Role::Burst)
     }
 
     fn burst_label(&self) -> String {
@@ -463,7 +483,7 @@ impl Sheet<'_> {
             // A strip has one row: its midnights carry the date.
             let words = if !rows && !tick.dated && tick.minute.of_day() == 0 { format::day(tick.minute) } else { tick.label.clone() };
             let half = width(&words, size, false) / 2.0;
-            let inside = x - half >= panel.x.0 - 24.0 && x + half <= self.plan.width - 1.0;
+            let inside = x - half >= 1.0 && x + half <= self.plan.width - 1.0;
             if inside && x - half > free_from {
                 pen.text(&words, (x, baseline), (size, false), Anchor::Middle, Role::Muted)?;
                 free_from = x + half + 6.0;
@@ -496,7 +516,7 @@ impl Sheet<'_> {
         let heading = if (span - WEEK_MINUTES).abs() < 1_440 {
             "The week around it".to_owned()
         } else {
-            format!("The {} around it", format::duration(span))
+            format!("The {} around it", format::about(span))
         };
         pen.text(&heading, (left, y), (size, true), Anchor::Left, Role::Ink)?;
         let days = format!("{}, UTC", format::days_between(self.figure.from, Minute(self.figure.to.0 - 1)));
@@ -516,16 +536,19 @@ impl Sheet<'_> {
         shown: (Minute, Minute),
     ) -> Result<(), ReportError> {
         let (x0, x1) = (strip.px(shown.0), strip.px(shown.1));
-        pen.rect((x0, x1.max(x0 + 1.0)), (strip.y.0, strip.y.1), Role::Window)?;
+        if shown != (strip.from, strip.to) {
+            pen.rect((x0, x1.max(x0 + 1.0)), (strip.y.0, strip.y.1), Role::Window)?;
+        }
         self.draw_count_axis(pen, strip, ticks)?;
         self.draw_counts(pen, strip, band)?;
         // A five-minute burst is less than a pixel wide here: a mark above it says where to look.
+        const MARK_PX: f64 = 10.0;
         let (b0, b1) = (strip.px(self.burst.0), strip.px(self.end()));
-        let centre = f64::midpoint(b0, b1);
-        let half = ((b1 - b0) / 2.0).max(1.5);
-        pen.rect((centre - half, centre + half), (strip.y.0 - 3.0, strip.y.0), Role::Burst)?;
-        let tip = [(centre - 5.0, strip.y.0 - 10.0), (centre + 5.0, strip.y.0 - 10.0), (centre, strip.y.0 - 3.0)];
-        pen.polygon(&tip, Role::Burst)
+        if b1 - b0 >= MARK_PX {
+            return pen.rect((b0, b1), (strip.y.0 - 5.0, strip.y.0 - 2.0), Role::Burst);
+        }
+        let (x, y) = (f64::midpoint(b0, b1), strip.y.0 - 1.0);
+        pen.polygon(&[(x - MARK_PX / 2.0, y - 8.0), (x + MARK_PX / 2.0, y - 8.0), (x, y)], Role::Burst)
     }
 
     fn draw_callers(&self, pen: &Pen, (left, right): (f64, f64), y: f64) -> Result<(), ReportError> {
@@ -537,7 +560,12 @@ impl Sheet<'_> {
             Unit::Errors => "Who got the extra errors",
         };
         pen.text(heading, (left, y), (self.plan.font, true), Anchor::Left, Role::Ink)?;
+        // The account in an ARN tells something only where callers of several accounts meet.
+        let mut accounts: Vec<&str> = self.figure.callers.iter().filter_map(|(name, _)| name.split(':').nth(4)).collect();
+        accounts.dedup();
+        let parts = if accounts.len() > 1 { 5 } else { 6 };
         for (index, (caller, share)) in self.figure.callers.iter().take(CALLERS_MAX).enumerate() {
+            let caller = if caller.starts_with("arn:") { caller.splitn(parts, ':').last().unwrap_or(caller) } else { caller };
             let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
             let baseline = y + 24.0 + index as f64 * ROW_PX;
             let words = shorten(caller, size, false, right - left - 56.0);

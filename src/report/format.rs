@@ -93,6 +93,12 @@ pub fn duration(minutes: i64) -> String {
     }
 }
 
+/// A duration where only its size matters: whole days from two days on.
+pub fn about(minutes: i64) -> String {
+    const WHOLE_DAYS_FROM: i64 = 2 * MINUTES_PER_DAY;
+    if minutes < WHOLE_DAYS_FROM { duration(minutes) } else { format!("{} days", (minutes + 720) / MINUTES_PER_DAY) }
+}
+
 fn time(minute: Minute) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(minute.0.checked_mul(60)?, 0)
 }
@@ -117,10 +123,14 @@ pub fn full_day(minute: Minute) -> String {
     time(minute).map_or_else(|| minute.0.to_string(), |t| format!("{} {}", day(minute), t.year()))
 }
 
+/// `4 Mar 2026`
+pub fn full_date(minute: Minute) -> String {
+    time(minute).map_or_else(|| minute.0.to_string(), |t| format!("{} {}", short_day(minute), t.year()))
+}
+
 /// `4 Mar 2026 14:07`
 pub fn moment(minute: Minute) -> String {
-    time(minute)
-        .map_or_else(|| minute.0.to_string(), |t| format!("{} {} {}", short_day(minute), t.year(), clock(minute)))
+    format!("{} {}", full_date(minute), clock(minute))
 }
 
 /// `25 Feb – 4 Mar 2026`, from the first minute to the last (inclusive).

@@ -7,6 +7,8 @@ mod page;
 mod pen;
 mod publish;
 mod scale;
+mod section;
+mod small;
 mod text;
 
 use std::sync::{Arc, OnceLock};
@@ -17,7 +19,7 @@ use resvg::{render, tiny_skia};
 use crate::event::Minute;
 
 pub use chart::figure_svg;
-pub use page::{Account, Gap, Incident, Page, Summary, page_html};
+pub use page::{Incident, Page, page_html};
 pub use publish::publish;
 pub use scale::columns;
 
@@ -38,6 +40,10 @@ pub enum ReportError {
     Png(String),
     #[error("writing a record as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("{path}: {source}")]
+    Write { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
 }
 
 /// Ten years: far more than a trail's baseline, little enough that no position overflows.

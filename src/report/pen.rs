@@ -30,6 +30,7 @@ pub enum Role {
     Burst,
     BurstShade,
     Band,
+    BandEdge,
     Expected,
     Baseline,
     AllCalls,
@@ -37,7 +38,7 @@ pub enum Role {
 }
 
 impl Role {
-    const ALL: [Role; 14] = [
+    const ALL: [Role; 15] = [
         Role::Paper,
         Role::Ink,
         Role::Muted,
@@ -48,6 +49,7 @@ impl Role {
         Role::Burst,
         Role::BurstShade,
         Role::Band,
+        Role::BandEdge,
         Role::Expected,
         Role::Baseline,
         Role::AllCalls,
@@ -63,10 +65,11 @@ impl Role {
             Role::Grid => ("#E6EAEF", "--grid"),
             Role::Axis => ("#A3AEBB", "--axis"),
             Role::Window => ("#F0F3F6", "--window"),
-            Role::Count => ("#3F7FC1", "--count"),
+            Role::Count => ("#5B8FC6", "--count"),
             Role::Burst => ("#CC4A0A", "--burst"),
             Role::BurstShade => ("#FDEFE5", "--shade"),
-            Role::Band => ("#D3E3F2", "--band"),
+            Role::Band => ("#DDE9F5", "--band"),
+            Role::BandEdge => ("#A9C6E3", "--edge"),
             Role::Expected => ("#174A7C", "--expected"),
             Role::Baseline => ("#6D3FA0", "--baseline"),
             Role::AllCalls => ("#87919D", "--all"),

@@ -1,6 +1,190 @@
-//! stub
+//! Everything for people in a result directory: a picture for each incident and the page. Reads records and rates back
+//! from disk, so that a report can be made again at any time; runs the forecast over them once more for the band.
+
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::{Band, Figure, Form, Incident, Page, ReportError, Unit, figure_svg, page_html, png};
+use crate::baseline::Baseline;
+use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::trail::TrailRecord;
+use crate::insight::words::{Headline, percent, principal, title};
+use crate::store::rates::{self, Counts, Name};
 use crate::store::SummaryFile;
-use super::ReportError;
-pub fn publish(_root: &Path, _records: Vec<TrailRecord>, _summary: &SummaryFile) -> Result<usize, ReportError> { Ok(0) }
+
+/// The week around a burst: so much before its start, and after its end.
+const DAYS_BEFORE: i64 = 5;
+const DAYS_AFTER: i64 = 2;
+
+/// Draws `charts/` and `report.html` below `root` from its rates and from these records. Returns how many pictures.
+pub fn publish(root: &Path, records: Vec<TrailRecord>, summary: &SummaryFile) -> Result<usize, ReportError> {
+    let incidents = pair(records);
+    let mut names: Vec<Name> = incidents.iter().map(|(start, _)| Name::of_record(start)).collect();
+    names.extend(names.clone().iter().map(Name::all_calls));
+    names.sort();
+    names.dedup();
+    let counts = if names.is_empty() { Default::default() } else { rates::read(&root.join("rates"), &names)? };
+    let data_end = counts.values().filter_map(|series| series.last()).map(|(minute, _)| minute.0 + 1).max();
+
+    let charts = root.join("charts");
+    if !incidents.is_empty() {
+        fs::create_dir_all(&charts).map_err(|error| write_error(&charts, error))?;
+    }
+    let next = AtomicUsize::new(0);
+    let draw = || {
+        let mut drawn = Vec::new();
+        while let Some((place, (start, end))) = {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            incidents.get(place).map(|incident| (place, incident))
+        } {
+            let name = Name::of_record(start);
+            let series = counts.get(&name).map_or(&[][..], Vec::as_slice);
+            let all_calls = name.error_code.is_some().then(|| counts.get(&name.all_calls()).cloned()).flatten();
+            let figure = figure(start, end.as_ref(), series, all_calls, data_end);
+            let picture = png(&figure_svg(&figure, Form::Picture)?)?;
+            // An ID is a file name only if it is one of ours or AWS's.
+            let id: String = start.shared_event_id.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+            let path = charts.join(format!("{id}.png"));
+            fs::write(&path, picture).map_err(|error| write_error(&path, error))?;
+            drawn.push((place, figure));
+        }
+        Ok::<_, ReportError>(drawn)
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    let mut figures: Vec<(usize, Figure)> = std::thread::scope(|scope| {
+        let artists: Vec<_> = (0..threads.min(incidents.len())).map(|_| scope.spawn(draw)).collect();
+        let mut figures = Vec::new();
+        for artist in artists {
+            figures.extend(artist.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok::<_, ReportError>(figures)
+    })?;
+    figures.sort_by_key(|(place, _)| *place);
+
+    let pictures = figures.len();
+    let incidents = incidents
+        .into_iter()
+        .zip(figures)
+        .map(|((start, end), (_, figure))| Incident { start, end, figure })
+        .collect();
+    let page = page_html(&Page { summary, incidents })?;
+    let path = root.join("report.html");
+    fs::write(&path, page).map_err(|error| write_error(&path, error))?;
+    Ok(pictures)
+}
+
+fn write_error(path: &Path, source: std::io::Error) -> ReportError {
+    ReportError::Write { path: path.display().to_string(), source }
+}
+
+/// Starts with their ends, in the order of the starts. An end without its start stands for both.
+fn pair(records: Vec<TrailRecord>) -> Vec<(TrailRecord, Option<TrailRecord>)> {
+    let mut order = Vec::new();
+    let mut pairs: BTreeMap<String, (Option<TrailRecord>, Option<TrailRecord>)> = BTreeMap::new();
+    for record in records {
+        let id = record.shared_event_id.clone();
+        let pair = pairs.entry(id.clone()).or_insert_with(|| {
+            order.push(id);
+            (None, None)
+        });
+        if record.insight_details.state == "End" { pair.1 = Some(record) } else { pair.0 = Some(record) }
+    }
+    order
+        .into_iter()
+        .filter_map(|id| match pairs.remove(&id)? {
+            (Some(start), end) => Some((start, end)),
+            (None, Some(end)) => Some((end.clone(), Some(end))),
+            (None, None) => None,
+        })
+        .collect()
+}
+
+/// The minute of a record's time; records are ours or AWS's, so a time that cannot be read is set to 1970.
+fn time_of(record: &TrailRecord) -> Minute {
+    let time = chrono::DateTime::parse_from_rfc3339(&record.event_time);
+    Minute::of_second(time.map_or(0, |time| time.timestamp()))
+}
+
+fn figure(
+    start_record: &TrailRecord,
+    end_record: Option<&TrailRecord>,
+    series: &[(Minute, u64)],
+    all_calls: Option<Counts>,
+    data_end: Option<i64>,
+) -> Figure {
+    let details = &start_record.insight_details;
+    let newest = end_record.unwrap_or(start_record);
+    let statistics = &newest.insight_details.insight_context.statistics;
+    let (baseline, insight) = (statistics.baseline.average.0, statistics.insight.average.0);
+    let extra = newest.highwater.as_ref();
+    let start = time_of(start_record);
+    let end = end_record.map(time_of);
+    let from = Minute(start.0 - DAYS_BEFORE * MINUTES_PER_DAY);
+    let last = end.unwrap_or(start).0 + DAYS_AFTER * MINUTES_PER_DAY;
+    let to = Minute(last.min(data_end.unwrap_or(last)).max(end.map_or(start.0 + 60, |end| end.0 + 10)));
+    let within = |counts: &[(Minute, u64)]| -> Counts {
+        counts.iter().filter(|(minute, _)| (from..to).contains(minute)).copied().collect()
+    };
+    let headline = Headline {
+        event_name: &details.event_name,
+        error_code: details.error_code.as_deref(),
+        region: &start_record.aws_region,
+        down: extra.is_some_and(|extra| extra.direction == "down"),
+        ratio: (baseline > 0.0).then_some(insight / baseline),
+    };
+    let callers = callers(newest);
+    let mut subtitle = format!("Account {}", start_record.recipient_account_id);
+    if let Some((caller, share)) = callers.first() {
+        let of = if details.error_code.is_some() { "of the extra errors" } else { "of the extra calls" };
+        subtitle += &format!(" · {}: {} {of}", principal(caller), percent(*share));
+    }
+    Figure {
+        title: title(&headline),
+        subtitle,
+        unit: if details.error_code.is_some() { Unit::Errors } else { Unit::Calls },
+        from,
+        to,
+        counts: within(series),
+        all_calls: all_calls.map(|calls| within(&calls)),
+        band: band(series, from, to),
+        baseline_average: baseline,
+        burst: (start, end),
+        callers,
+    }
+}
+
+/// Who made the extra calls, from our object or else from AWS's attributions.
+fn callers(record: &TrailRecord) -> Vec<(String, f64)> {
+    const ARN: &str = "userIdentityArn";
+    if let Some(extra) = &record.highwater {
+        let values = extra.excess.iter().filter(|excess| excess.attribute == ARN).flat_map(|excess| &excess.values);
+        return values.map(|value| (value.value.clone(), value.share)).collect();
+    }
+    let context = &record.insight_details.insight_context;
+    let total = context.statistics.insight.average.0.max(f64::MIN_POSITIVE);
+    let attributions = context.attributions.iter().flatten().filter(|attribution| attribution.attribute == ARN);
+    attributions
+        .flat_map(|attribution| &attribution.insight)
+        .map(|value| (value.value.clone(), (value.average.0 / total).min(1.0)))
+        .collect()
+}
+
+/// The forecast of each hour as it stood before that hour.
+fn band(series: &[(Minute, u64)], from: Minute, to: Minute) -> Vec<Band> {
+    let mut baseline = Baseline::default();
+    let mut rest = series.iter();
+    let mut peeked = rest.next();
+    (from.hour()..=to.hour())
+        .map(|hour| {
+            let minute = Minute(hour * 60);
+            while let Some(&(at, count)) = peeked.filter(|(at, _)| *at < minute) {
+                baseline.learn(at, count);
+                peeked = rest.next();
+            }
+            let forecast = baseline.predict(minute).forecast();
+            Band { minute, expected: forecast.mean, lower: forecast.lower, upper: forecast.upper }
+        })
+        .collect()
+}

@@ -82,8 +82,9 @@ pub fn count_ticks(max: f64, ticks: usize) -> (Vec<f64>, f64) {
     let max = if max.is_finite() { max.max(1.0) } else { 1.0 };
     let raw = max / ticks.max(1) as f64;
     let power = 10f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|digit| digit * power).find(|step| *step >= raw);
-    let step = step.unwrap_or(raw).max(1.0);
+    // 2.5 only where it is a whole number.
+    let steps = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|digit| digit * power);
+    let step = steps.filter(|step| step.fract() == 0.0).find(|step| *step >= raw).unwrap_or(raw.ceil()).max(1.0);
     let top = max * AIR;
     let values = (0..).map(|index| f64::from(index) * step).take_while(|value| *value <= top).take(100).collect();
     (values, top)

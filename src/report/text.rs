@@ -3,15 +3,15 @@
 
 use std::sync::OnceLock;
 
-use plotters::style::{FontFamily, FontStyle, IntoFont, register_font};
+use plotters::style::{FontDesc, FontFamily, FontStyle, register_font};
 
 use super::ReportError;
 
 pub const FAMILY: &str = "Noto Sans";
 
-/// plotters scales a face so that ascent plus descent give the asked size; in Noto Sans (`hhea`: 1069 + 293 of 1000
-/// units) that is this many em.
-const HEIGHT_EM: f64 = 1.362;
+/// plotters scales a face so that ascent plus descent give the asked size; in Noto Sans (`hhea`: 2189 + 600 of
+/// 2048 units) that is this many em.
+const HEIGHT_EM: f64 = 2_789.0 / 2_048.0;
 /// plotters measures in whole pixels: measuring large and scaling down keeps the fraction.
 const MEASURE_PX: f64 = 1_000.0;
 const ELLIPSIS: char = '…';
@@ -29,7 +29,7 @@ pub fn register() -> Result<(), ReportError> {
 /// Width in pixels of one line of text at a font size in pixels.
 pub fn width(text: &str, size: f64, bold: bool) -> f64 {
     let style = if bold { FontStyle::Bold } else { FontStyle::Normal };
-    let font = (FontFamily::Name(FAMILY), MEASURE_PX * HEIGHT_EM).into_font().style(style);
+    let font = FontDesc::new(FontFamily::Name(FAMILY), MEASURE_PX * HEIGHT_EM, style);
     let measured = font.layout_box(text).map(|(low, high)| f64::from(high.0 - low.0));
     // Only an unregistered font fails; one em per character is then safely too wide.
     measured.map_or_else(|_| text.chars().count() as f64 * size, |width| width * size / MEASURE_PX)
@@ -57,19 +57,29 @@ pub fn shorten(text: &str, size: f64, bold: bool, width_max: f64) -> String {
     if width(&text, size, bold) <= width_max {
         return text;
     }
+    cut(&text, size, bold, width_max, |kept| kept.div_ceil(2))
+}
+
+/// The sentence if it fits; else its beginning.
+pub fn begin(text: &str, size: f64, bold: bool, width_max: f64) -> String {
+    let text = clean(text);
+    if width(&text, size, bold) <= width_max { text } else { cut(&text, size, bold, width_max, |kept| kept) }
+}
+
+/// The most characters that fit around an ellipsis, `head(kept)` of those kept standing before it.
+fn cut(text: &str, size: f64, bold: bool, width_max: f64, head: fn(usize) -> usize) -> String {
     let characters: Vec<char> = text.chars().collect();
-    let cut = |kept: usize| -> String {
-        let head = kept.div_ceil(2);
-        let tail = characters.len() - (kept - head);
+    let keep = |kept: usize| -> String {
+        let (head, tail) = (head(kept), characters.len() - (kept - head(kept)));
         characters[..head].iter().chain([&ELLIPSIS]).chain(&characters[tail..]).collect()
     };
     // Width grows with every character kept, so the longest fit is found by halving.
     let (mut fits, mut too_long) = (0, characters.len());
     while too_long - fits > 1 {
         let middle = fits.midpoint(too_long);
-        if width(&cut(middle), size, bold) <= width_max { fits = middle } else { too_long = middle }
+        if width(&keep(middle), size, bold) <= width_max { fits = middle } else { too_long = middle }
     }
-    cut(fits)
+    keep(fits)
 }
 
 /// Text made safe for element content and quoted attributes of HTML and SVG.

@@ -115,7 +115,8 @@ mod tests {
         let ids: Vec<u32> = lists.iter().map(|list| dictionary.intern(list)).collect();
         assert_eq!(ids, [0, 1, 2, 3]);
         for (id, list) in ids.into_iter().zip(lists) {
-            assert_eq!((dictionary.get(id), dictionary.intern(&list)), (list, id));
+            assert_eq!(dictionary.get(id), list);
+            assert_eq!(dictionary.intern(&list), id);
         }
     }
 

@@ -121,17 +121,12 @@ struct Row {
 }
 
 /// Counts that may still grow. See the head of this file for its law.
+#[derive(Default)]
 pub struct Tally {
     apis: Dictionary<5>,
     callers: Dictionary<CALLER_FIELDS>,
     /// By hour since 1970, so that closing touches only what is complete; the hour used last stands last.
     hours: Vec<(u32, Vec<Row>)>,
-}
-
-impl Default for Tally {
-    fn default() -> Self {
-        Tally { apis: Dictionary::default(), callers: Dictionary::default(), hours: Vec::new() }
-    }
 }
 
 /// A UUID's 128 bits as they are; anything else by its 128-bit hash. 0 for an empty ID.
@@ -406,7 +401,7 @@ impl Closed {
 /// Calls per API and minute and nothing else: what `highwater tally` prints. Duplicates are not looked for.
 #[derive(Default)]
 pub struct Counts {
-    apis: Option<Dictionary<5>>,
+    apis: Dictionary<5>,
     /// API number and minute of events not yet sorted in.
     fresh: Vec<u64>,
     /// Sorted by key, each key once.
@@ -423,7 +418,7 @@ impl Counts {
         if !MINUTES.contains(&minute.0) {
             return;
         }
-        let api = self.apis.get_or_insert_with(Dictionary::default).intern(&api_fields(event));
+        let api = self.apis.intern(&api_fields(event));
         self.fresh.push(u64::from(api) << 32 | minute.0 as u64);
         if self.fresh.len() >= FRESH_MAX.max(self.cells.len()) {
             self.settle();
@@ -448,9 +443,8 @@ impl Counts {
     /// Adds all of `other`: `a + b == b + a`.
     pub fn merge(&mut self, mut other: Counts) {
         other.settle();
-        let Some(names) = other.apis else { return };
-        let apis = self.apis.get_or_insert_with(Dictionary::default);
-        let ids: Vec<u32> = (0..names.len() as u32).map(|id| apis.intern(&names.get(id))).collect();
+        let names = &other.apis;
+        let ids: Vec<u32> = (0..names.len() as u32).map(|id| self.apis.intern(&names.get(id))).collect();
         self.settle();
         self.cells.extend(other.cells.iter().map(|(key, n)| (u64::from(ids[(key >> 32) as usize]) << 32 | key & 0xffff_ffff, *n)));
         self.settle();
@@ -459,7 +453,7 @@ impl Counts {
     /// Every API and minute with calls, by name and time.
     pub fn finish(mut self) -> Vec<(Api, Vec<(Minute, u64)>)> {
         self.settle();
-        let Some(names) = self.apis else { return Vec::new() };
+        let names = &self.apis;
         let mut apis: Vec<_> = self
             .cells
             .chunk_by(|a, b| a.0 >> 32 == b.0 >> 32)

@@ -22,9 +22,8 @@ struct Owned {
     texts: [String; 12],
 }
 
-const TEXTS: [&str; 12] = [
-    "account", "region", "source", "name", "error", "principal", "session", "key", "ip", "agent", "resource", "id",
-];
+const TEXTS: [&str; 12] =
+    ["account", "region", "source", "name", "error", "principal", "session", "key", "ip", "agent", "resource", "id"];
 
 impl Owned {
     fn of(event: &Event<'_>) -> Owned {
@@ -142,8 +141,16 @@ fn every_dialect_gives_the_same_two_events() {
     assert_eq!(expected[0].text("session"), "deploy");
     assert_eq!(expected[1].text("error"), "Client.UnauthorizedOperation");
     for name in [
-        "trail_pretty.json", "trail_joined.json", "array.json", "lines.jsonl", "lookup_events.json",
-        "lookup_items.jsonl", "eventbridge.json", "eventbridge.jsonl", "subscription.json", "lambda.json",
+        "trail_pretty.json",
+        "trail_joined.json",
+        "array.json",
+        "lines.jsonl",
+        "lookup_events.json",
+        "lookup_items.jsonl",
+        "eventbridge.json",
+        "eventbridge.jsonl",
+        "subscription.json",
+        "lambda.json",
     ] {
         let plain = fixture(name);
         for (what, bytes) in [("plain", plain.clone()), ("gzip", gzip(&plain))] {
@@ -168,7 +175,8 @@ fn documents_without_records() {
         let (events, outcome) = read(fixture(name));
         assert_eq!((events.len(), outcome.records, outcome.digest), (0, 0, name == "digest.json"), "{name}");
     }
-    for text in [r#"{"Records":[]}"#, r#"{"Records":null}"#, "[]", r#"{"Events":[]}"#, " [ ] \n {\"Records\" : [ ] } "] {
+    for text in [r#"{"Records":[]}"#, r#"{"Records":null}"#, "[]", r#"{"Events":[]}"#, " [ ] \n {\"Records\" : [ ] } "]
+    {
         assert_eq!(read(text).1.records, 0, "{text}");
     }
     let digest = "AWSLogs/111122223333/CloudTrail-Digest/eu-west-1/2026/03/04/x.json.gz";
@@ -202,7 +210,8 @@ fn fallbacks() {
     assert_eq!(account(json!({"recipientAccountId": null})), "111122223333");
     assert_eq!(account(json!({"recipientAccountId": ""})), "111122223333");
     assert_eq!(account(json!({"recipientAccountId": null, "userIdentity": {}})), "111122223333");
-    let (events, _) = read_named("x.json", changed(json!({"recipientAccountId": null, "userIdentity": null})).as_bytes());
+    let (events, _) =
+        read_named("x.json", changed(json!({"recipientAccountId": null, "userIdentity": null})).as_bytes());
     assert_eq!(events[0].text("account"), "");
     assert_eq!(only(changed(json!({"awsRegion": null}))).text("region"), "eu-west-1");
 
@@ -231,7 +240,11 @@ fn callers() {
     };
     let role = "arn:aws:sts::111122223333:assumed-role/R";
     expect(json!({"type": "AssumedRole", "arn": format!("{role}/s@x")}), role, "s@x");
-    expect(json!({"type": "FederatedUser", "arn": "arn:aws:sts::1:federated-user/f"}), "arn:aws:sts::1:federated-user/f", "");
+    expect(
+        json!({"type": "FederatedUser", "arn": "arn:aws:sts::1:federated-user/f"}),
+        "arn:aws:sts::1:federated-user/f",
+        "",
+    );
     expect(json!({"type": "AWSService", "invokedBy": "x.amazonaws.com"}), "x.amazonaws.com", "");
     expect(json!({"type": "AssumedRole", "principalId": "AROA1:s"}), "AROA1", "s");
     let context = json!({"sessionIssuer": {"arn": "arn:aws:iam::1:role/R"}});
@@ -302,7 +315,8 @@ fn malformed_records_say_what_is_wrong() {
     let at = latin.windows(5).position(|window| window == b"AGENT").unwrap();
     latin[at] = 0xe9;
     assert!(reason(&latin).contains("not UTF-8"));
-    for text in ["{}", "{\"a\":1}", "hello", "7", "\u{0}", "{", "[", "{\"Records\":[", "{\"Records\":7}", "[7]", "[[]]"] {
+    for text in ["{}", "{\"a\":1}", "hello", "7", "\u{0}", "{", "[", "{\"Records\":[", "{\"Records\":7}", "[7]", "[[]]"]
+    {
         assert!(!reason(text).is_empty());
     }
     for empty in ["", " \r\n\t", "\u{feff}"] {
@@ -395,7 +409,10 @@ fn compressed_members_follow_one_another() {
 
 fn many_records(count: usize) -> String {
     let records: Vec<String> = (0..count)
-        .map(|i| changed(json!({"eventID": format!("{i:08x}-{:x}", i * 7_919), "eventTime": format!("2026-03-04T14:{:02}:{:02}Z", i / 60 % 60, i % 60)})))
+        .map(|i| {
+            let time = format!("2026-03-04T14:{:02}:{:02}Z", i / 60 % 60, i % 60);
+            changed(json!({"eventID": format!("{i:08x}-{:x}", i * 7_919), "eventTime": time}))
+        })
         .collect();
     format!("{{\"Records\":[{}]}}", records.join(","))
 }
@@ -463,7 +480,15 @@ fn a_lambda_envelope_cannot_unpack_without_end() {
 
 #[test]
 fn hostile_nesting_of_dialects_ends() {
-    for unit in ["{\"Events\":[", "{\"detail\":", "[{\"Records\":[", "{\"logEvents\":[", "{\"eventVersion\":[", "{\"x\":[[\"", "["] {
+    for unit in [
+        "{\"Events\":[",
+        "{\"detail\":",
+        "[{\"Records\":[",
+        "{\"logEvents\":[",
+        "{\"eventVersion\":[",
+        "{\"x\":[[\"",
+        "[",
+    ] {
         let text = unit.repeat(20_000);
         let (_, outcome) = read_with(Engine::Best, NAME, text.as_bytes(), &Limits::default());
         assert!(outcome.malformed > 0);
@@ -502,7 +527,22 @@ impl Dice {
 
     fn text(&mut self) -> String {
         const PIECES: [&str; 16] = [
-            "a", "eventName", "\":\"", "\\", "\"", "{", "}]", "[", "é", "\u{1f30a}", "\n", "\u{1}", "/", ", ", "0", "true",
+            "a",
+            "eventName",
+            "\":\"",
+            "\\",
+            "\"",
+            "{",
+            "}]",
+            "[",
+            "é",
+            "\u{1f30a}",
+            "\n",
+            "\u{1}",
+            "/",
+            ", ",
+            "0",
+            "true",
         ];
         let length = if self.one_in(40) { 3_000 } else { self.roll(12) };
         (0..length).map(|_| self.pick(&PIECES)).collect()
@@ -576,9 +616,8 @@ impl Dice {
     }
 
     fn key(&mut self) -> String {
-        const DECOYS: [&str; 10] = [
-            "eventName", "eventTime", "arn", "userIdentity", "Records", "type", "readOnly", "x", "vpcEndpointId", "",
-        ];
+        const DECOYS: [&str; 10] =
+            ["eventName", "eventTime", "arn", "userIdentity", "Records", "type", "readOnly", "x", "vpcEndpointId", ""];
         if self.one_in(5) { self.text() } else { self.pick(&DECOYS).to_string() }
     }
 
@@ -738,7 +777,9 @@ proptest! {
     }
 
     #[test]
-    fn names_never_surprise(name in "(AWSLogs/|o-|[0-9]{12}|_|/|CloudTrail(-Digest)?|us-east-1|20[0-9]{6}T[0-9]{4}Z?|\\PC){0,12}") {
+    fn names_never_surprise(
+        name in "(AWSLogs/|o-|[0-9]{12}|_|/|CloudTrail(-Digest)?|us-east-1|20[0-9]{6}T[0-9]{4}Z?|\\PC){0,12}",
+    ) {
         ObjectName::parse(&name);
     }
 }

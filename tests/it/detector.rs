@@ -1,0 +1,301 @@
+//! What the detector says of plain traffic, one line per insight, and that an attack which comes again is told again.
+
+use std::collections::HashMap;
+
+use highwater::detector::{CallRate, Detector, Options};
+use highwater::event::{Category, Event};
+use highwater::insight::{Insight, State};
+use highwater::judge::{DEFAULT_JSON, Model};
+use highwater::train::simulate::{self, simulate};
+use highwater::window::Tally;
+use serde_json::Value;
+
+use crate::support::{Random, detector, minute, scan, scan_options};
+
+const DAY: i64 = 1_440;
+
+fn event<'a>(second: i64, name: &'a str, principal: &'a str, error_code: &'a str) -> Event<'a> {
+    Event {
+        event_time_s: second,
+        account_id: "123456789012",
+        region: "us-east-1",
+        event_source: "ec2.amazonaws.com",
+        event_name: name,
+        read_only: false,
+        category: Category::Management,
+        error_code,
+        principal,
+        session: "",
+        access_key_id: "",
+        source_ip: "203.0.113.7",
+        user_agent: "agent",
+        resource_arn: "",
+        event_id: "",
+        addendum_of: "",
+    }
+}
+
+/// Calls in a minute: how many, of what, by whom, with which error.
+type Calls<'a> = (i64, u64, &'a str, &'a str, &'a str);
+
+fn tally(traffic: &[Calls]) -> Tally {
+    let mut tally = Tally::default();
+    for &(at, count, name, principal, error) in traffic {
+        for call in 0..count {
+            tally.add(&event(minute(at).0 * 60 + call as i64 % 60, name, principal, error));
+        }
+    }
+    tally
+}
+
+fn told(insights: &[Insight]) -> Vec<String> {
+    let after = |m: highwater::event::Minute| m.0 - minute(0).0;
+    insights
+        .iter()
+        .map(|insight| {
+            let what = insight.series.error_code.as_deref().unwrap_or("calls");
+            let name = &insight.series.api.event_name;
+            match insight.state {
+                State::Start => format!("{name} {what} start {}", after(insight.start)),
+                State::End => format!(
+                    "{name} {what} end {} {}",
+                    insight.end.map_or(0, after),
+                    insight.insight.count
+                ),
+            }
+        })
+        .collect()
+}
+
+/// Feeds traffic in one advance and compares what is told.
+fn check(traffic: &[Calls], expected: &[&str]) {
+    check_with(detector(), traffic, expected);
+}
+
+fn check_with(mut detector: Detector, traffic: &[Calls], expected: &[&str]) {
+    detector.merge(tally(traffic));
+    assert_eq!(told(&detector.advance(highwater::event::Minute(i64::MAX), 1).insights), expected);
+}
+
+/// One call every ten minutes for days.
+fn steady(days: i64) -> Vec<Calls<'static>> {
+    (0..days * DAY / 10).map(|i| (i * 10, 1, "RunInstances", "usual", "")).collect()
+}
+
+#[test]
+fn a_quiet_week_and_a_quiet_day_say_nothing() {
+    check(&steady(10), &[]);
+}
+
+#[test]
+fn a_burst_is_told_from_its_first_to_its_last_minute_with_its_calls() {
+    let mut traffic = steady(10);
+    traffic.extend((0..6).map(|i| (9 * DAY + 603 + i, 40, "RunInstances", "stranger", "")));
+    let start = format!("RunInstances calls start {}", 9 * DAY + 603);
+    // The range of minutes expected does not reach the six minutes' counts; the calm tail is not part of the total.
+    let end = format!("RunInstances calls end {} 240", 9 * DAY + 609);
+    check(&traffic, &[&start, &end]);
+}
+
+#[test]
+fn nothing_is_told_before_a_week_of_history() {
+    let mut traffic = steady(6);
+    traffic.extend((0..6).map(|i| (5 * DAY + i, 80, "RunInstances", "stranger", "")));
+    check(&traffic, &[]);
+}
+
+#[test]
+fn an_api_never_called_before_is_told_of_in_an_account_with_history() {
+    let mut traffic = steady(10);
+    traffic.extend((0..5).map(|i| (9 * DAY + i, 12, "CreateUser", "stranger", "")));
+    let (start, end) =
+        (format!("CreateUser calls start {}", 9 * DAY), format!("CreateUser calls end {} 60", 9 * DAY + 5));
+    check(&traffic, &[&start, &end]);
+}
+
+#[test]
+fn errors_are_a_series_of_their_own_per_code() {
+    let mut traffic = steady(10);
+    traffic.extend((0..8).map(|i| (9 * DAY + i, 15, "RunInstances", "usual", "Client.UnauthorizedOperation")));
+    let mut detector = detector();
+    detector.merge(tally(&traffic));
+    let insights = detector.advance(highwater::event::Minute(i64::MAX), 1).insights;
+    let errors: Vec<_> = insights.iter().filter(|insight| insight.series.error_code.is_some()).collect();
+    assert_eq!(errors.len(), 2, "{:?}", told(&insights));
+    let record = errors[1].to_record(false);
+    assert_eq!(record.insight_details.insight_type, "ApiErrorRateInsight");
+    let statistics = record.insight_details.insight_context.statistics;
+    assert_eq!((statistics.insight.average.text(), statistics.baseline.average.text()), ("15".into(), "0".into()));
+}
+
+#[test]
+fn read_calls_count_only_when_asked() {
+    let burst = |detector: &mut Detector| {
+        let mut tally = Tally::default();
+        for at in (0..10 * DAY).step_by(10).chain((9 * DAY..9 * DAY + 8).flat_map(|m| [m; 30])) {
+            tally.add(&Event { read_only: true, ..event(minute(at).0 * 60, "DescribeInstances", "usual", "") });
+        }
+        detector.merge(tally);
+        detector.advance(highwater::event::Minute(i64::MAX), 1).insights.len()
+    };
+    assert_eq!(burst(&mut detector()), 0);
+    let options = Options { call_rate: CallRate::All, ..Options::default() };
+    assert_eq!(burst(&mut Detector::new(options, Model::from_json(DEFAULT_JSON).expect("a model"))), 2);
+}
+
+#[test]
+fn a_silent_hour_is_told_only_when_asked_and_never_when_the_whole_region_is_silent() {
+    let traffic = |heartbeat: bool| -> Vec<Calls<'static>> {
+        let mut traffic: Vec<Calls> = (0..12 * DAY)
+            .filter(|m| !(10 * DAY + 600..10 * DAY + 840).contains(m))
+            .map(|m| (m, 3, "PutImage", "usual", ""))
+            .collect();
+        if heartbeat {
+            traffic.extend((0..12 * DAY / 10).map(|i| (i * 10, 1, "RunInstances", "usual", "")));
+        }
+        traffic
+    };
+    let drops = || {
+        let options = Options { drops: true, ..Options::default() };
+        Detector::new(options, Model::from_json(DEFAULT_JSON).expect("a model"))
+    };
+    check(&traffic(true), &[]);
+    check_with(drops(), &traffic(false), &[]);
+    let mut detector = drops();
+    detector.merge(tally(&traffic(true)));
+    let insights = detector.advance(highwater::event::Minute(i64::MAX), 1).insights;
+    let lines = told(&insights);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0], format!("PutImage calls start {}", 10 * DAY + 600));
+    assert_eq!(insights[0].to_record(false).highwater.map(|extra| extra.direction), Some("down".to_owned()));
+}
+
+#[test]
+fn events_with_one_id_count_once_and_an_addendum_not_at_all() {
+    let mut tally = Tally::default();
+    let id = "11111111-2222-4333-8444-555555555555";
+    let second = minute(0).0 * 60;
+    let first = Event { event_id: id, ..event(second, "RunInstances", "usual", "") };
+    tally.add(&first);
+    tally.add(&first);
+    tally.add(&Event { event_id: "other", addendum_of: id, principal: "corrected", ..first.clone() });
+    // A correction whose original was never delivered stands for it, once.
+    let lost = Event { event_id: "a", addendum_of: "lost", ..first.clone() };
+    tally.add(&lost);
+    tally.add(&Event { event_id: "b", ..lost });
+    // Events without an ID cannot be told from repeated calls.
+    tally.add(&event(second, "RunInstances", "usual", ""));
+    tally.add(&event(second, "RunInstances", "usual", ""));
+    let closed = tally.close_before(highwater::event::Minute(i64::MAX));
+    assert_eq!(closed.calls.iter().map(|calls| calls.count).sum::<u32>(), 4);
+    assert_eq!(closed.duplicates, 3);
+    assert!(closed.calls.iter().all(|calls| closed.caller(calls.caller)[0] == "usual"));
+}
+
+#[test]
+fn tallies_commute() {
+    let mut random = Random(3);
+    let traffic: Vec<Calls> = (0..400)
+        .map(|_| {
+            let name = ["RunInstances", "CreateUser", "PutImage"][random.below(3) as usize];
+            (random.below(3_000) as i64, 1 + random.below(4), name, ["a", "b", "c"][random.below(3) as usize], "")
+        })
+        .collect();
+    let describe = |closed: highwater::window::Closed| {
+        let mut rows: Vec<_> = closed
+            .calls
+            .iter()
+            .map(|calls| {
+                let api = closed.apis[calls.api as usize].clone();
+                let caller = closed.caller(calls.caller).map(str::to_owned);
+                (api, calls.minute, caller, calls.count)
+            })
+            .collect();
+        rows.sort();
+        rows
+    };
+    let (left, right) = traffic.split_at(170);
+    let (mut ab, mut ba) = (tally(left), tally(right));
+    ab.merge(tally(right));
+    ba.merge(tally(left));
+    let end = highwater::event::Minute(i64::MAX);
+    let whole = describe(tally(&traffic).close_before(end));
+    assert_eq!(describe(ab.close_before(end)), whole);
+    // Closing in steps gives the same rows.
+    let mut steps = Vec::new();
+    for at in [500, 777, 2_000] {
+        steps.extend(describe(ba.close_before(minute(at))));
+    }
+    steps.extend(describe(ba.close_before(end)));
+    steps.sort();
+    assert_eq!(steps, whole);
+}
+
+/// An attack must not hide its own repetition: two days later it is found again in at least 80 of 100 cases.
+#[test]
+fn an_attack_that_comes_again_is_told_again() {
+    let (mut found, mut again) = (0, 0);
+    for seed in 21..27 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = simulate::Options {
+            seed,
+            days: 21,
+            apis: 40,
+            scale: 0.3,
+            delivery_minutes: 60,
+            repeat_after_days: Some(2),
+            ..simulate::Options::default()
+        };
+        simulate(&options, folder.path()).expect("a trail");
+        let (lines, _) = scan(&folder.path().join("AWSLogs"), &scan_options(), &mut detector());
+        let records: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).expect("a record")).collect();
+        let mut spans: HashMap<&str, (&Value, i64, i64)> = HashMap::new();
+        for record in &records {
+            let time = seconds(&record["eventTime"]) / 60;
+            let span = spans.entry(record["sharedEventID"].as_str().expect("an id")).or_insert((record, time, time));
+            (span.1, span.2) = (span.1.min(time), span.2.max(time));
+        }
+        let truth = std::fs::read_to_string(folder.path().join("truth.json")).expect("the truth");
+        let truth: Value = serde_json::from_str(&truth).expect("json");
+        let rows: Vec<&Value> = truth["truth"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .filter(|row| row["benign"] != true && row["optional"] != true)
+            .collect();
+        let is_found = |row: &Value, shift: i64| {
+            let (start, end) =
+                (seconds(&row["start"]) / 60 + shift - 10, seconds(&row["end"]) / 60 + shift + 10);
+            spans.values().any(|(record, first, last)| {
+                let details = &record["insightDetails"];
+                details["eventName"] == row["eventName"]
+                    && details["eventSource"] == row["eventSource"]
+                    && record["awsRegion"] == row["region"]
+                    && details["insightType"] == row["insightType"]
+                    && details["errorCode"] == row["errorCode"]
+                    && *first <= end
+                    && *last >= start
+            })
+        };
+        for row in rows.iter().filter(|row| row["repeat"] != true && is_found(row, 0)) {
+            let repeated = rows.iter().any(|other| {
+                other["repeat"] == true
+                    && other["eventName"] == row["eventName"]
+                    && other["region"] == row["region"]
+                    && other["errorCode"] == row["errorCode"]
+                    && seconds(&other["start"]) == seconds(&row["start"]) + 2 * 86_400
+            });
+            if repeated {
+                found += 1;
+                again += u32::from(is_found(row, 2 * DAY));
+            }
+        }
+    }
+    println!("{again} of {found} attacks were found again two days later");
+    assert!(found >= 40, "{found} attacks were found at all");
+    assert!(again * 100 >= found * 80, "{again} of {found} found again");
+}
+
+fn seconds(time: &Value) -> i64 {
+    chrono::DateTime::parse_from_rfc3339(time.as_str().expect("a time")).expect("RFC 3339").timestamp()
+}

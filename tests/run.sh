@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# All tests, from a fresh checkout: needs Rust, a C compiler and Python 3.11 or later with venv.
+#   bash tests/run.sh
+# Everything here must pass. Only the benchmark is left out where its folder is not beside the checkout.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cache="${XDG_CACHE_HOME:-$HOME/.cache}/highwater"
+scratch="$(mktemp -d)"
+trap 'rm -rf "$scratch"' EXIT
+
+say() { printf '\n== %s\n' "$*"; }
+
+say "unit, integration and documentation tests"
+cargo test --release --locked
+cargo build --release --locked
+target="$(cargo metadata --format-version 1 --no-deps --locked |
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')"
+highwater="$target/release/highwater"
+
+say "Python environment"
+venv="$cache/venv-tests-$(cksum < tests/requirements.txt | tr -d ' ')"
+if [ ! -e "$venv/complete" ]; then
+  rm -rf "$venv"
+  python3 -m venv "$venv" || {
+    echo "tests/run.sh: python3 cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2
+    exit 1
+  }
+  "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+  touch "$venv/complete"
+fi
+echo "$venv"
+
+say "the sample trail and its notebook"
+"$highwater" simulate --preset sample -o "$scratch/simulated"
+for name in AWSLogs truth.json; do
+  diff -rq "$scratch/simulated/$name" "notebooks-data/$name"
+done
+"$highwater" scan notebooks-data/AWSLogs -o "$scratch/sample" --quiet
+"$venv/bin/python" tests/notebook.py notebooks-data/burst.ipynb "$scratch/sample"
+
+say "the benchmark"
+bench="../shared/bench/ratebench.py"
+if [ -e "$bench" ]; then
+  "$venv/bin/python" tests/benchmark.py "$highwater" "$bench" "$scratch" --seeds 1 2
+else
+  echo "skipped: ../shared is absent"
+fi
+say "all tests passed"
