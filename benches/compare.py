@@ -61,7 +61,8 @@ print(chdb.query('''
     )
     SETTINGS max_threads = 1, input_format_skip_unknown_fields = 1,
         input_format_json_ignore_unknown_keys_in_named_tuple = 1,
-        input_format_json_defaults_for_missing_elements_in_named_tuple = 1'''.replace('$PATH', sys.argv[1]), 'TSV').bytes().decode(), loading)
+        input_format_json_defaults_for_missing_elements_in_named_tuple = 1
+    '''.replace('$PATH', sys.argv[1]), 'TSV').bytes().decode(), loading)
 """
 
 
@@ -152,16 +153,18 @@ def write_day(arguments):
                 if (account * 7 + api) % (MILLION_DAYS // MILLION_CALLS) != day % (MILLION_DAYS // MILLION_CALLS):
                     continue
                 minute = int(below() * 1_430)
-                role = f"arn:aws:sts::{number}:assumed-role/job-{api % 20}"
+                # An account has 20 callers, each with a session a day, an address and an agent.
+                job = api % 20
                 event_id = f"{bits(128):032x}"
                 event_id = "-".join((event_id[:8], event_id[8:12], event_id[12:16], event_id[16:20], event_id[20:]))
                 records.append(
-                    f'{{"eventVersion":"1.11","userIdentity":{{"type":"AssumedRole","arn":"{role}/s{day}",'
-                    f'"accountId":"{number}","accessKeyId":"ASIA{number}{api % 20:04}"}},'
+                    f'{{"eventVersion":"1.11","userIdentity":{{"type":"AssumedRole",'
+                    f'"arn":"arn:aws:sts::{number}:assumed-role/job-{job}/run-{day}",'
+                    f'"accountId":"{number}","accessKeyId":"ASIA{account:04}{job:04}{day:08}"}},'
                     f'"eventTime":"{date}T{minute // 60:02}:{minute % 60:02}:{int(below() * 60):02}Z",'
                     f'"eventSource":"service{api % 50}.amazonaws.com","eventName":"UpdateThing{api}",'
-                    f'"awsRegion":"us-east-1","sourceIPAddress":"10.{account % 256}.{api % 256}.7",'
-                    f'"userAgent":"Boto3/1.42.{api % 30} md/Botocore#1.42.{api % 30} ua/2.1 lang/python#3.13.1",'
+                    f'"awsRegion":"us-east-1","sourceIPAddress":"10.{account // 256}.{account % 256}.{job}",'
+                    f'"userAgent":"Boto3/1.42.{job} md/Botocore#1.42.{job} ua/2.1 lang/python#3.13.1",'
                     f'"requestParameters":null,"responseElements":null,"eventID":"{event_id}","readOnly":false,'
                     f'"eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"{number}",'
                     f'"eventCategory":"Management"}}'

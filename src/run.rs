@@ -165,8 +165,7 @@ pub fn scan(
             if options.threads == 1 {
                 return (vec![read()], Ok(()));
             }
-            let readers: Vec<_> =
-                (0..options.threads.min(group.objects.len())).map(|_| scope.spawn(read)).collect();
+            let readers: Vec<_> = (0..options.threads.min(group.objects.len())).map(|_| scope.spawn(read)).collect();
             let folded = unfolded.take().map_or(Ok(()), |(parts, frontier)| fold(parts, frontier));
             let parts = readers
                 .into_iter()
@@ -307,7 +306,9 @@ impl Job<'_> {
         rejects.extend(future.into_iter().map(|(minute, event_id)| Reject {
             object: object.name.clone(),
             offset: None,
-            reason: format!("eventTime {minute} lies after {newest}, the time of delivery and an hour for clocks that differ"),
+            reason: format!(
+                "eventTime {minute} lies after {newest}, the time of delivery and an hour for clocks that differ"
+            ),
             sample: format!("eventID {event_id}"),
         }));
         summary.objects_read += 1;

@@ -167,10 +167,7 @@ impl Baseline {
         self.learn_hours(1, sum, squares);
         (self.sum, self.squares) = (0.0, 0.0);
         self.calls += sum as f32;
-        if self.season.is_none()
-            && self.calls >= SEASON_CALLS_MIN
-            && (self.hour / 24) as u16 > self.first_day
-        {
+        if self.season.is_none() && self.calls >= SEASON_CALLS_MIN && (self.hour / 24) as u16 > self.first_day {
             self.season = Some(Box::default());
         }
         let mut step = 1;
@@ -197,13 +194,10 @@ impl Baseline {
         let learned = if above && !settled { clip } else { sum };
         self.clipped = if hours > 7 { 0 } else { self.clipped << hours } | u8::from(above) << (hours.min(7) - 1);
 
-        for (level, (part, half_life)) in
-            self.levels.iter_mut().zip(predictive.parts.iter().zip(LEVEL_HALF_LIFE_HOURS))
+        for (level, (part, half_life)) in self.levels.iter_mut().zip(predictive.parts.iter().zip(LEVEL_HALF_LIFE_HOURS))
         {
-            let foretold = NegativeBinomial {
-                mean: part.mean * MINUTES_PER_HOUR,
-                shape: 1.0 / (phi + part.uncertainty),
-            };
+            let foretold =
+                NegativeBinomial { mean: part.mean * MINUTES_PER_HOUR, shape: 1.0 / (phi + part.uncertainty) };
             let evidence = foretold.ln_pmf(learned.round() as u64).max(LN_EVIDENCE_MIN);
             let fade = (-span / WEIGHT_HALF_LIFE_HOURS).exp2();
             let hours_worth = (1.0 - fade) / (1.0 - (-1.0 / WEIGHT_HALF_LIFE_HOURS).exp2());
@@ -213,8 +207,7 @@ impl Baseline {
             // Within the hours the minutes fade too: their weight is the mean of the fading curve.
             let worth = (1.0 - fade) * half_life / (span * std::f64::consts::LN_2);
             level.events = (f64::from(level.events) * fade + learned * worth) as f32;
-            level.exposure =
-                (f64::from(level.exposure) * fade + factor * MINUTES_PER_HOUR * span * worth) as f32;
+            level.exposure = (f64::from(level.exposure) * fade + factor * MINUTES_PER_HOUR * span * worth) as f32;
         }
         // Only evidence relative to the best level counts; taking it off keeps the numbers small.
         let best = self.levels.iter().map(|level| level.ln_weight).fold(f32::MIN, f32::max);
@@ -300,11 +293,7 @@ impl Predictive {
             }
             low as f64 / minutes
         };
-        Forecast {
-            mean: self.mean(),
-            lower: quantile(BAND_TAIL.ln()),
-            upper: quantile((-BAND_TAIL).ln_1p()),
-        }
+        Forecast { mean: self.mean(), lower: quantile(BAND_TAIL.ln()), upper: quantile((-BAND_TAIL).ln_1p()) }
     }
 }
 
@@ -341,7 +330,8 @@ mod tests {
     #[test]
     fn a_daily_shape_is_learned() {
         let shape = |m: i64| if (m / 60) % 24 < 12 { 1 } else { 10 };
-        let mean_after = |minutes: i64| learned((0..minutes).map(|m| (m, shape(m)))).predict(Minute(T0 + minutes)).mean();
+        let mean_after =
+            |minutes: i64| learned((0..minutes).map(|m| (m, shape(m)))).predict(Minute(T0 + minutes)).mean();
         let (night, day) = (mean_after(21 * 1440), mean_after(21 * 1440 + 12 * 60));
         assert!(night < 2.5 && day > 5.0, "night {night}, day {day}");
     }

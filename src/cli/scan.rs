@@ -1,7 +1,7 @@
 //! `highwater scan`: a trail in, insights out.
 
-use std::io::{self, BufWriter, Write};
 use std::fs::File;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,13 +11,13 @@ use clap::ValueEnum;
 use super::progress::Bar;
 use super::time::{parse_minutes, parse_time};
 use super::{Ending, default_threads};
+use crate::detector::Advance;
 use crate::detector::{CallRate, Detector, Options};
 use crate::event::{Limits, Minute};
 use crate::insight::words::thousands;
 use crate::insight::{Insight, State};
 use crate::judge::{DEFAULT_JSON, Model};
 use crate::report;
-use crate::detector::Advance;
 use crate::run::{self, Filter, Reject, Summary};
 use crate::source::{self, Found};
 use crate::store::rates::RatesWriter;
@@ -131,9 +131,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     };
     let mut sink = Sink::new(output.as_ref(), &arguments)?;
     let bar = Bar::new(&found.objects, arguments.quiet);
-    let scanned = run::scan(&found.objects, &options, &mut detector, &bar, |advance, rejects| {
-        sink.take(advance, rejects)
-    });
+    let scanned =
+        run::scan(&found.objects, &options, &mut detector, &bar, |advance, rejects| sink.take(advance, rejects));
     bar.finish();
     let mut summary = scanned?;
     let (insights, rejects) = sink.finish()?;

@@ -58,8 +58,7 @@ fn count(objects: &[Object], threads: usize) -> (Counts, u64) {
                 continue;
             }
             let name = ObjectName::parse(&object.name);
-            let outcome =
-                reader.read(&name, &buffer, &Limits::default(), &mut |event| counts.add(event));
+            let outcome = reader.read(&name, &buffer, &Limits::default(), &mut |event| counts.add(event));
             malformed += outcome.malformed;
         }
         (counts, malformed)
@@ -79,5 +78,9 @@ fn count(objects: &[Object], threads: usize) -> (Counts, u64) {
 
 /// A CSV field, quoted where it must be.
 fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
 }

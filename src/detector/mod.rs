@@ -186,8 +186,11 @@ impl Detector {
         let mut insights = self.run(&closed, &callers, work, now, threads);
         // Series that no call touched: only an open incident can have come to its end, or, where drops are looked for,
         // a silence begun.
-        let waiting: Vec<u32> =
-            if self.options.drops { (0..self.series.len() as u32).collect() } else { self.active.iter().copied().collect() };
+        let waiting: Vec<u32> = if self.options.drops {
+            (0..self.series.len() as u32).collect()
+        } else {
+            self.active.iter().copied().collect()
+        };
         for id in waiting {
             let (series, key) = (&mut self.series[id as usize], &self.keys[id as usize]);
             let context = Context {
@@ -316,7 +319,11 @@ impl Detector {
         for (found, active) in results {
             insights.extend(found);
             for (id, is_active) in active {
-                if is_active { self.active.insert(id) } else { self.active.remove(&id) };
+                if is_active {
+                    self.active.insert(id)
+                } else {
+                    self.active.remove(&id)
+                };
             }
         }
         insights
@@ -347,9 +354,8 @@ impl Detector {
             self.index.clear();
             for id in 0..self.keys.len() as u32 {
                 let keys = &self.keys;
-                self.index.insert_unique(hasher.hash_one(&keys[id as usize]), id, |&id| {
-                    hasher.hash_one(&keys[id as usize])
-                });
+                self.index
+                    .insert_unique(hasher.hash_one(&keys[id as usize]), id, |&id| hasher.hash_one(&keys[id as usize]));
             }
             self.strings.retain(|string| Arc::strong_count(string) > 1);
         }

@@ -111,7 +111,6 @@ struct Incident {
     exact: bool,
     /// Counts per minute above this are unusual: the upper end of the forecast at the start.
     limit: f64,
-    forecast: Expectation,
     /// The last minute above the limit, or the last alarm where none was.
     last_unusual: u32,
     above_limit: bool,
@@ -123,7 +122,7 @@ struct Incident {
     predictive: Predictive,
 }
 
-/// The forecast's view of the hour an incident started in.
+/// What the forecast expected, per minute.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Expectation {
     mean: f64,
@@ -274,9 +273,8 @@ impl Series {
                 if rows.len() <= DAY_CALLERS_MAX {
                     break;
                 }
-                let text = |daily: &Daily| {
-                    (callers.coarse.get(daily.caller.coarse), callers.fine.get(daily.caller.fine))
-                };
+                let text =
+                    |daily: &Daily| (callers.coarse.get(daily.caller.coarse), callers.fine.get(daily.caller.fine));
                 rows.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| text(a).cmp(&text(b))));
                 rows[DAY_CALLERS_MAX / 2..].iter_mut().for_each(|daily| daily.caller = blur(daily.caller));
                 compact(&mut rows);
@@ -336,7 +334,6 @@ impl Series {
             }
         }
         counted.retain(|(_, count)| *count > 0);
-        let expected = Expectation { mean: forecast.mean, lower: forecast.lower, upper: forecast.upper };
         let rate = Rate { count: trigger.iter().map(|c| c.1).sum(), minutes: i64::from(alarm + 1 - trigger_from) };
         let incident = Incident {
             start,
@@ -345,7 +342,6 @@ impl Series {
             baseline,
             exact,
             limit: forecast.upper,
-            forecast: expected,
             last_unusual: alarm,
             above_limit: false,
             counted,
@@ -364,7 +360,7 @@ impl Series {
             baseline: incident.baseline_rate(),
             attributed: attribute(context.callers, key, &trigger, &incident.baseline),
             attribution_exact: exact,
-            expected: (expected.mean, expected.lower, expected.upper),
+            expected: expected(&predictive, rate),
             ln_odds: ln_odds(&predictive, rate),
             score,
             threshold: context.model.threshold,
@@ -386,7 +382,9 @@ impl Series {
         let Some(incident) = &mut self.incident else { return };
         incident.peak = incident.peak.max(score);
         incident.tail.extend(cell.callers.iter().map(|&(caller, count)| (caller, u64::from(count))));
-        let above = f64::from(cell.count) > incident.limit;
+        // One busy minute long after the burst does not prolong it, unless it is an alarm itself.
+        let near = cell.minute <= incident.last_unusual + START_GAP_MINUTES;
+        let above = f64::from(cell.count) > incident.limit && (near || alarm);
         if above || first || (alarm && !incident.above_limit) {
             incident.above_limit |= above;
             incident.last_unusual = cell.minute;
@@ -413,8 +411,7 @@ impl Series {
             let count = self.baseline.count_in_hour(hour);
             let expected = predictive.mean() * 60.0;
             let ln_odds = predictive.ln_lower_tail(60.0, count);
-            let low =
-                expected >= DROP_EXPECTED_MIN && ln_odds <= DROP_LN_ODDS && (count as f64) < 0.5 * expected;
+            let low = expected >= DROP_EXPECTED_MIN && ln_odds <= DROP_LN_ODDS && (count as f64) < 0.5 * expected;
             match (self.drop.take(), low) {
                 (None, false) => {}
                 (None, true) => {
@@ -446,8 +443,7 @@ impl Incident {
     fn end(mut self, context: &Context, key: &SeriesKey, over: u32) -> Insight {
         merge_counts(&mut self.counted);
         let end = self.last_unusual + 1;
-        let rate =
-            Rate { count: self.counted.iter().map(|c| c.1).sum(), minutes: i64::from(end - self.start) };
+        let rate = Rate { count: self.counted.iter().map(|c| c.1).sum(), minutes: i64::from(end - self.start) };
         Insight {
             series: key.clone(),
             state: State::End,
@@ -459,7 +455,7 @@ impl Incident {
             baseline: self.baseline_rate(),
             attributed: attribute(context.callers, key, &self.counted, &self.baseline),
             attribution_exact: self.exact,
-            expected: (self.forecast.mean, self.forecast.lower, self.forecast.upper),
+            expected: expected(&self.predictive, rate),
             ln_odds: ln_odds(&self.predictive, rate),
             score: self.peak,
             threshold: context.model.threshold,
@@ -491,6 +487,12 @@ impl Drop {
             model: context.model_name.clone(),
         }
     }
+}
+
+/// What the forecast expected of as many minutes together: mean and range per minute.
+fn expected(predictive: &Predictive, rate: Rate) -> (f64, f64, f64) {
+    let range = predictive.range(rate.minutes as f64);
+    (range.mean, range.lower, range.upper)
 }
 
 /// ln P(at least so many calls in so many minutes).

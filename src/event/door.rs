@@ -15,7 +15,7 @@ use libdeflater::{DecompressionError, Decompressor};
 use memchr::{memchr, memchr_iter, memmem, memrchr};
 
 use super::record::{Fields, RECORD_KEYS, Raw, Reason, Slot, Verdict, interpret, slot};
-use super::scan::Scanner;
+use super::walk::Scanner;
 use super::{Event, Kind, ObjectName, json, parse};
 
 /// What an object may be at most.

@@ -1,19 +1,16 @@
-//! The fast path: finds the needed members of a record without building anything, 64 bytes at a time.
+//! The lowest layer of the fast path: text becomes bit masks, 64 bytes at a time. Each block of 64 bytes is told as its
+//! quotes, its brackets outside strings and its backslashes, a bit per byte, as in Langdale and Lemire, "Parsing
+//! gigabytes of JSON per second" (2019); a [`Window`] holds the blocks of a stretch of text. Deliberately knows nothing
+//! of keys or records: `walk` is what reads the masks.
 //!
-//! Each block of 64 bytes becomes a few bit masks (quotes, brackets outside strings, bytes that belong nowhere), as in
-//! Langdale and Lemire, "Parsing gigabytes of JSON per second" (2019). A [`Cursor`] walks over the masks lazily:
-//! strings end at the next quote bit, and containers nobody needs are passed by counting bits. The walk does not
-//! validate what it passes over beyond those masks, so it never decides that a record is bad: whatever surprises it is
-//! `None`, and the caller asks the validating path. Deliberately knows nothing of dialects, objects or events.
-//!
-//! This is the one module of the crate with `unsafe`: calls into code compiled for AVX2, behind a run-time check that
-//! a token type proves, and its two loads from a 64-byte array. Text is only ever sliced by checked methods.
+//! This is the one module of the crate with `unsafe`: calls into code compiled for AVX2 or AVX-512, which only the
+//! holder of a token can make that a run-time check of the CPU handed out; loads from arrays of at least the loaded
+//! length; and bytes between two quotes of a text taken as text again.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
-use super::record::{Fields, IDENTITY_KEYS, Key, RECORD_KEYS, Slot, place};
-
-const BLOCK: usize = 64;
+/// Bytes to a block, and bits to a mask.
+pub(super) const BLOCK: usize = 64;
 
 /// What one block of text looks like, a bit per byte; strings are not yet taken into account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +30,12 @@ trait Lanes: Copy {
     fn masks(self, block: &[u8; BLOCK]) -> Masks;
     /// Bit `i` of the result is the parity of bits `0..=i`: ones from each odd quote up to the next even one.
     fn prefix_xor(self, bits: u64) -> u64;
+}
+
+/// Work to be compiled for what the CPU can do. Its `run`, and all that calls, must be `#[inline(always)]`.
+pub(super) trait Task {
+    type Output;
+    fn run(self) -> Self::Output;
 }
 
 /// Byte classes as bits, used by both implementations' tables and tests.
@@ -108,16 +111,16 @@ impl Lanes for Portable {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{BLOCK, Cursor, Fields, Lanes, Masks, Window};
+    use super::{BLOCK, Lanes, Masks, Task, Window};
     use std::arch::x86_64::*;
 
     /// Exists only where the CPU has AVX2, carry-less multiplication and the bit instructions.
     #[derive(Clone, Copy)]
-    pub(super) struct Avx2(());
+    pub struct Avx2(());
 
     /// Exists only where the CPU has AVX-512 for bytes besides: a mask of 64 bytes is one instruction there.
     #[derive(Clone, Copy)]
-    pub(super) struct Avx512(Avx2);
+    pub struct Avx512(Avx2);
 
     impl Avx2 {
         pub(super) fn detect() -> Option<Avx2> {
@@ -130,14 +133,9 @@ mod x86 {
             present.then_some(Avx2(()))
         }
 
-        pub(super) fn record<'t>(
-            self,
-            cursor: &mut Cursor<'_, 't>,
-            at: usize,
-            fields: &mut Fields<'t, &'t str>,
-        ) -> Option<usize> {
-            // SAFETY: `self` exists only if `detect` found every feature that `record` is compiled for.
-            unsafe { record(cursor, at, fields) }
+        pub(super) fn run<T: Task>(self, task: T) -> T::Output {
+            // SAFETY: `self` exists only if `detect` found every feature that `run` is compiled for.
+            unsafe { run(task) }
         }
 
         pub(super) fn fill(self, window: &mut Window, text: &[u8]) {
@@ -152,13 +150,8 @@ mod x86 {
             Avx2::detect().filter(|_| present).map(Avx512)
         }
 
-        pub(super) fn record<'t>(
-            self,
-            cursor: &mut Cursor<'_, 't>,
-            at: usize,
-            fields: &mut Fields<'t, &'t str>,
-        ) -> Option<usize> {
-            self.0.record(cursor, at, fields)
+        pub(super) fn run<T: Task>(self, task: T) -> T::Output {
+            self.0.run(task)
         }
 
         pub(super) fn fill(self, window: &mut Window, text: &[u8]) {
@@ -194,10 +187,10 @@ mod x86 {
         }
     }
 
-    /// The whole walk over one record, compiled for these features so that everything it calls is inlined with them.
+    /// The whole task, compiled for these features so that everything it calls is inlined with them.
     #[target_feature(enable = "avx2,pclmulqdq,popcnt,bmi1,bmi2,lzcnt")]
-    fn record<'t>(cursor: &mut Cursor<'_, 't>, at: usize, fields: &mut Fields<'t, &'t str>) -> Option<usize> {
-        super::record(cursor, at, fields)
+    fn run<T: Task>(task: T) -> T::Output {
+        task.run()
     }
 
     #[target_feature(enable = "avx2,pclmulqdq,popcnt,bmi1,bmi2,lzcnt")]
@@ -348,14 +341,14 @@ mod x86 {
 
 /// One block, strings taken into account.
 #[derive(Clone, Copy, Default)]
-struct Block {
+pub(super) struct Block {
     /// Quotes that begin or end a string.
-    quotes: u64,
+    pub quotes: u64,
     /// Outside strings.
-    opens: u64,
+    pub opens: u64,
     /// Outside strings.
-    closes: u64,
-    backslashes: u64,
+    pub closes: u64,
+    pub backslashes: u64,
 }
 
 /// What is carried from one block to the next.
@@ -369,7 +362,7 @@ struct Carry {
 
 /// The blocks of a stretch of text. Computed in one go, because a tight loop over blocks is much faster than one block
 /// at a time between the steps of the walk; short enough (32 KiB of text, 16 KiB of masks) to stay in a near cache.
-struct Window {
+pub(super) struct Window {
     blocks: Vec<Block>,
     /// Where the first block starts in the text.
     base: usize,
@@ -387,12 +380,37 @@ const WINDOW_BLOCKS_MAX: usize = 512;
 
 impl Window {
     /// Starts anew at a position outside strings.
-    fn start(&mut self, at: usize) {
+    pub(super) fn start(&mut self, at: usize) {
         self.blocks.clear();
         self.base = at;
         self.carry = Carry::default();
         self.next_blocks = WINDOW_BLOCKS_MIN;
         self.first_bad = usize::MAX;
+    }
+
+    pub(super) const fn new() -> Window {
+        Window { blocks: Vec::new(), base: 0, carry: Carry { in_string: 0, escaped: 0 }, next_blocks: 0, first_bad: 0 }
+    }
+
+    /// The blocks that hold the 64 bytes from `at` on, and how far into the first one `at` is. Positions may only grow,
+    /// except within two blocks.
+    #[inline(always)]
+    pub(super) fn blocks(&mut self, best: Best, text: &str, at: usize) -> (&Block, &Block, usize) {
+        let offset = at.wrapping_sub(self.base);
+        let mut index = offset / BLOCK;
+        if index + 2 > self.blocks.len() {
+            index = best.fill(self, text, at);
+        }
+        match self.blocks.get(index..index + 2) {
+            Some([first, second]) => (first, second, offset % BLOCK),
+            _ => (&NOTHING, &NOTHING, 0),
+        }
+    }
+
+    /// Position of the first byte since the start that is where no JSON text has it; `usize::MAX` if there is none.
+    #[inline(always)]
+    pub(super) fn first_bad(&self) -> usize {
+        self.first_bad
     }
 
     /// The next stretch. Past the end, a text is spaces.
@@ -458,325 +476,13 @@ static NOTHING: Block = Block { quotes: 0, opens: 0, closes: 0, backslashes: 0 }
 
 /// 64 bits from two blocks in a row, from bit `shift` of the first one on.
 #[inline(always)]
-fn join(first: u64, second: u64, shift: usize) -> u64 {
+pub(super) fn join(first: u64, second: u64, shift: usize) -> u64 {
     (first >> shift) | (second << 1) << (BLOCK - 1 - shift)
-}
-
-/// For each key of a list, the key that followed it last time; at [`START`], the one that came first.
-struct Habits([u8; START + 1]);
-
-const START: usize = 31;
-/// Stands for every key that is in no list.
-const UNKNOWN: usize = 30;
-
-/// A forward walk over a text.
-struct Cursor<'w, 't> {
-    text: &'t str,
-    window: &'w mut Window,
-    habits: &'w mut [Habits; 2],
-    best: Best,
-    /// How deep containers may be nested below a record before the walk gives up.
-    nesting_max: usize,
-}
-
-impl<'t> Cursor<'_, 't> {
-    /// The blocks that hold the 64 bytes from `at` on, and how far into the first one `at` is. Positions may only grow,
-    /// except within two blocks.
-    #[inline(always)]
-    fn blocks(&mut self, at: usize) -> (&Block, &Block, usize) {
-        let offset = at.wrapping_sub(self.window.base);
-        let mut index = offset / BLOCK;
-        if index + 2 > self.window.blocks.len() {
-            index = self.best.fill(self.window, self.text, at);
-        }
-        match self.window.blocks.get(index..index + 2) {
-            Some([first, second]) => (first, second, offset % BLOCK),
-            _ => (&NOTHING, &NOTHING, 0),
-        }
-    }
-
-    #[inline(always)]
-    fn quotes(&mut self, at: usize) -> u64 {
-        let (first, second, shift) = self.blocks(at);
-        join(first.quotes, second.quotes, shift)
-    }
-
-    #[inline(always)]
-    fn byte(&self, at: usize) -> u8 {
-        // No JSON token is 0, so the end of the text needs no other mark.
-        self.text.as_bytes().get(at).copied().unwrap_or(0)
-    }
-
-    /// The position of the first byte from `at` on that is no space.
-    #[inline(always)]
-    fn after_space(&self, at: usize) -> usize {
-        // CloudTrail writes no spaces.
-        if self.byte(at) > b' ' { at } else { self.after_real_space(at) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn after_real_space(&self, mut at: usize) -> usize {
-        while matches!(self.byte(at), b' ' | b'\n' | b'\r' | b'\t') {
-            at += 1;
-        }
-        at
-    }
-
-    /// Position of the quote that ends the string whose first byte after the opening quote is at `at`.
-    #[inline(always)]
-    fn string_end(&mut self, mut at: usize) -> Option<usize> {
-        loop {
-            let quotes = self.quotes(at);
-            if quotes != 0 {
-                return Some(at + quotes.trailing_zeros() as usize);
-            }
-            at += BLOCK;
-            if at >= self.text.len() {
-                return None;
-            }
-        }
-    }
-
-    /// The text of the string that opens at `open`, if no backslash is in it, and the position after it.
-    #[inline(always)]
-    fn plain_string(&mut self, open: usize) -> Option<(&'t str, usize)> {
-        let text: &'t str = self.text;
-        if self.byte(open) != b'"' {
-            return None;
-        }
-        let mut at = open + 1;
-        let mut escapes = 0;
-        loop {
-            let (first, second, shift) = self.blocks(at);
-            let quotes = join(first.quotes, second.quotes, shift);
-            let backslashes = join(first.backslashes, second.backslashes, shift);
-            if quotes != 0 {
-                escapes |= backslashes & (quotes - 1) & !quotes;
-                let end = at + quotes.trailing_zeros() as usize;
-                let bytes = text.as_bytes().get(open + 1..end)?;
-                if escapes != 0 || self.byte(end) != b'"' {
-                    return None;
-                }
-                // SAFETY: the bytes lie in a `str`, right behind a quote and right before one, both just seen; so they
-                // are whole characters.
-                return Some((unsafe { std::str::from_utf8_unchecked(bytes) }, end + 1));
-            }
-            escapes |= backslashes;
-            at += BLOCK;
-            if at >= text.len() {
-                return None;
-            }
-        }
-    }
-
-    /// Position after the container that opens at `at`. Brackets are counted, not matched by kind.
-    #[inline(always)]
-    fn container(&mut self, mut at: usize) -> Option<usize> {
-        let mut depth = 0;
-        loop {
-            let (first, second, shift) = self.blocks(at);
-            let opens = join(first.opens, second.opens, shift);
-            let closes = join(first.closes, second.closes, shift);
-            if depth == 0 && opens & 1 == 0 {
-                // Damaged text: by the quotes before it, this bracket is in a string.
-                return None;
-            }
-            let (opened, closed) = (opens.count_ones() as usize, closes.count_ones() as usize);
-            if closed >= depth {
-                let (mut left, mut passed) = (closes, 0);
-                while left != 0 {
-                    let close = left & left.wrapping_neg();
-                    passed += 1;
-                    if depth + (opens & (close - 1)).count_ones() as usize == passed {
-                        return Some(at + close.trailing_zeros() as usize + 1);
-                    }
-                    left &= left - 1;
-                }
-            }
-            // An upper bound: the brackets that close within these 64 bytes are not yet taken off.
-            if depth + opened > self.nesting_max {
-                return None;
-            }
-            depth = depth + opened - closed;
-            at += BLOCK;
-            if at >= self.text.len() {
-                return None;
-            }
-        }
-    }
-
-    /// What `true`, `false` or `null` says, and the position after it.
-    #[inline(always)]
-    fn literal(&self, at: usize) -> Option<(Option<bool>, usize)> {
-        let rest = self.text.as_bytes().get(at..)?;
-        if rest.starts_with(b"true") {
-            Some((Some(true), at + 4))
-        } else if rest.starts_with(b"false") {
-            Some((Some(false), at + 5))
-        } else if rest.starts_with(b"null") {
-            Some((None, at + 4))
-        } else {
-            None
-        }
-    }
-}
-
-/// One record, from its opening bracket at `at`; the position after it.
-#[inline(always)]
-fn record<'t>(cursor: &mut Cursor<'_, 't>, at: usize, fields: &mut Fields<'t, &'t str>) -> Option<usize> {
-    let end = members::<InRecord>(cursor, at, fields)?;
-    (cursor.window.first_bad >= end).then_some(end)
-}
-
-/// The two objects whose members are looked at.
-trait Level {
-    const KEYS: &'static [Key];
-    fn habits<'c>(cursor: &'c mut Cursor<'_, '_>) -> &'c mut Habits;
-    fn identity<'t>(cursor: &mut Cursor<'_, 't>, at: usize, fields: &mut Fields<'t, &'t str>) -> Option<usize>;
-}
-
-struct InRecord;
-struct InIdentity;
-
-impl Level for InRecord {
-    const KEYS: &'static [Key] = &RECORD_KEYS;
-
-    #[inline(always)]
-    fn habits<'c>(cursor: &'c mut Cursor<'_, '_>) -> &'c mut Habits {
-        &mut cursor.habits[0]
-    }
-
-    #[inline(always)]
-    fn identity<'t>(cursor: &mut Cursor<'_, 't>, at: usize, fields: &mut Fields<'t, &'t str>) -> Option<usize> {
-        fields.clear_identity();
-        members::<InIdentity>(cursor, at, fields)
-    }
-}
-
-impl Level for InIdentity {
-    const KEYS: &'static [Key] = &IDENTITY_KEYS;
-
-    #[inline(always)]
-    fn habits<'c>(cursor: &'c mut Cursor<'_, '_>) -> &'c mut Habits {
-        &mut cursor.habits[1]
-    }
-
-    #[inline(always)]
-    fn identity<'t>(_: &mut Cursor<'_, 't>, _: usize, _: &mut Fields<'t, &'t str>) -> Option<usize> {
-        None
-    }
-}
-
-/// The members of the object that opens at `at`, its needed ones into `fields`; the position after it.
-#[inline(always)]
-fn members<'t, L: Level>(cursor: &mut Cursor<'_, 't>, at: usize, fields: &mut Fields<'t, &'t str>) -> Option<usize> {
-    if cursor.byte(at) != b'{' {
-        return None;
-    }
-    let mut before = START;
-    // Where the bracket or comma before the next key is.
-    let mut at = at;
-    loop {
-        let text = cursor.text.as_bytes();
-        let habit = usize::from(L::habits(cursor).0[before]);
-        let expected = L::KEYS.get(habit).and_then(|key| Some((key.slot, key.behind(text, at + 1)?)));
-        let (slot, behind) = match expected {
-            Some(expected) => {
-                before = habit;
-                expected
-            }
-            None => {
-                let open = cursor.after_space(at + 1);
-                if before == START && cursor.byte(open) == b'}' {
-                    return Some(open + 1);
-                }
-                if cursor.byte(open) != b'"' {
-                    return None;
-                }
-                let close = cursor.string_end(open + 1)?;
-                let colon = cursor.after_space(close + 1);
-                if cursor.byte(colon) != b':' {
-                    return None;
-                }
-                let name = text.get(open + 1..close)?;
-                let slot = match place(L::KEYS, name) {
-                    Some(place) => {
-                        L::habits(cursor).0[before] = place as u8;
-                        before = place;
-                        L::KEYS.get(place)?.slot
-                    }
-                    None if memchr::memchr(b'\\', name).is_some() => return None,
-                    None => {
-                        before = UNKNOWN;
-                        Slot::Unknown
-                    }
-                };
-                (slot, colon + 1)
-            }
-        };
-        let start = cursor.after_space(behind);
-        let first = cursor.byte(start);
-        let end = match slot {
-            Slot::Text(text) if first == b'"' => {
-                let (value, end) = cursor.plain_string(start)?;
-                fields.set_text(text, Some(value));
-                end
-            }
-            Slot::Text(text) => {
-                let (None, end) = cursor.literal(start)? else { return None };
-                fields.set_text(text, None);
-                end
-            }
-            Slot::Flag(flag) if first == b'"' => {
-                let (value, end) = cursor.plain_string(start)?;
-                fields.set_flag(flag, Some(truth(value)?));
-                end
-            }
-            Slot::Flag(flag) => {
-                let (value, end) = cursor.literal(start)?;
-                fields.set_flag(flag, value);
-                end
-            }
-            Slot::Identity if first == b'{' => L::identity(cursor, start, fields)?,
-            Slot::Identity => {
-                let (None, end) = cursor.literal(start)? else { return None };
-                fields.clear_identity();
-                end
-            }
-            Slot::Raw(_) | Slot::Ignored | Slot::Unknown => {
-                let end = match first {
-                    b'"' => cursor.string_end(start + 1)? + 1,
-                    b'{' | b'[' => cursor.container(start)?,
-                    _ => cursor.literal(start)?.1,
-                };
-                if let Slot::Raw(raw) = slot {
-                    fields.set_raw(raw, cursor.text.get(start..end)?);
-                }
-                end
-            }
-        };
-        at = cursor.after_space(end);
-        match cursor.byte(at) {
-            b',' => {}
-            b'}' => return Some(at + 1),
-            _ => return None,
-        }
-    }
-}
-
-#[inline(always)]
-fn truth(text: &str) -> Option<bool> {
-    match text {
-        "true" => Some(true),
-        "false" => Some(false),
-        _ => None,
-    }
 }
 
 /// The best instructions that may be used.
 #[derive(Clone, Copy)]
-enum Best {
+pub(super) enum Best {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2(x86::Avx2),
@@ -785,7 +491,7 @@ enum Best {
 }
 
 impl Best {
-    fn detect() -> Best {
+    pub(super) fn detect() -> Best {
         #[cfg(target_arch = "x86_64")]
         if let Some(lanes) = x86::Avx512::detect() {
             return Best::Avx512(lanes);
@@ -817,68 +523,29 @@ impl Best {
         // Backwards, where nothing here ever goes: an index that no window has.
         usize::MAX / BLOCK
     }
-}
 
-/// The fast path over one text.
-pub(super) struct Scanner<'t> {
-    text: &'t str,
-    best: Best,
-    nesting_max: usize,
-    window: Window,
-    /// Of the record and of its identity.
-    habits: [Habits; 2],
-    /// How far it has come; there is no way back but to start anew.
-    reached: usize,
-}
-
-impl<'t> Scanner<'t> {
-    pub(super) fn new(text: &'t str, portable: bool, nesting_max: usize) -> Scanner<'t> {
-        let best = if portable { Best::Portable } else { Best::detect() };
-        let window = Window { blocks: Vec::new(), base: 0, carry: Carry::default(), next_blocks: 0, first_bad: 0 };
-        // Members of a record are on level 2 already, those of its identity on level 3.
-        let nesting_max = nesting_max.saturating_sub(2);
-        let habits = [const { Habits([0; START + 1]) }; 2];
-        Scanner { text, best, nesting_max, window, habits, reached: usize::MAX }
-    }
-
-    /// Reads the record that opens at `at` into `fields` and returns the position after it. `None` says nothing about
-    /// the record but that it needs the validating path; `fields` then hold anything.
     #[inline]
-    pub(super) fn record(&mut self, at: usize, fields: &mut Fields<'t, &'t str>) -> Option<usize> {
-        // Far ahead, a new start costs less than the blocks between would.
-        if at < self.reached || at - self.reached > 2 * BLOCK {
-            self.window.start(at);
+    pub(super) fn run<T: Task>(self, task: T) -> T::Output {
+        match self {
+            Best::Portable => task.run(),
+            #[cfg(target_arch = "x86_64")]
+            Best::Avx2(lanes) => lanes.run(task),
+            #[cfg(target_arch = "x86_64")]
+            Best::Avx512(lanes) => lanes.run(task),
         }
-        let mut cursor = self.cursor(self.nesting_max);
-        let end = match cursor.best {
-            Best::Portable => record(&mut cursor, at, fields),
-            #[cfg(target_arch = "x86_64")]
-            Best::Avx2(lanes) => lanes.record(&mut cursor, at, fields),
-            #[cfg(target_arch = "x86_64")]
-            Best::Avx512(lanes) => lanes.record(&mut cursor, at, fields),
-        };
-        self.reached = end.unwrap_or(usize::MAX);
-        end
     }
+}
 
-    /// Position after the object or list that opens at `at`, however deep or damaged within, if its brackets balance.
-    pub(super) fn container(&mut self, at: usize) -> Option<usize> {
-        self.reached = usize::MAX;
-        self.window.start(at);
-        self.cursor(usize::MAX).container(at)
+/// The text between two quotes, if quotes are what is at these places.
+#[inline(always)]
+pub(super) fn between_quotes(text: &str, open: usize, close: usize) -> Option<&str> {
+    let quote = |at: usize| text.as_bytes().get(at) == Some(&b'"');
+    let bytes = text.as_bytes().get(open + 1..close)?;
+    if !quote(open) || !quote(close) {
+        return None;
     }
-
-    /// After [`Scanner::container`]: whether every byte before `end` was where JSON may have it. If not, a quote may be
-    /// missing, and then what was taken for brackets lay within strings.
-    pub(super) fn was_clean(&self, end: usize) -> bool {
-        self.window.first_bad >= end
-    }
-
-    #[inline(always)]
-    fn cursor(&mut self, nesting_max: usize) -> Cursor<'_, 't> {
-        let Scanner { text, best, .. } = *self;
-        Cursor { text, window: &mut self.window, habits: &mut self.habits, best, nesting_max }
-    }
+    // SAFETY: the bytes lie in a `str`, right behind an ASCII byte and right before one; so they are whole characters.
+    Some(unsafe { std::str::from_utf8_unchecked(bytes) })
 }
 
 #[cfg(test)]
@@ -953,13 +620,12 @@ mod tests {
                     expected.push((at, byte));
                 }
             }
-            for portable in [true, false] {
-                let mut scanner = Scanner::new(&text, portable, 100);
-                scanner.window.start(0);
-                let mut cursor = scanner.cursor(100);
+            for best in [Best::Portable, Best::detect()] {
+                let mut window = Window::new();
+                window.start(0);
                 let mut found = Vec::new();
                 for at in 0..text.len() {
-                    let (first, _, shift) = cursor.blocks(at);
+                    let (first, _, shift) = window.blocks(best, &text, at);
                     let bit = |mask: u64| mask >> shift & 1 == 1;
                     if bit(first.quotes) || bit(first.opens) || bit(first.closes) {
                         found.push((at, text.as_bytes()[at]));
@@ -968,17 +634,5 @@ mod tests {
                 assert_eq!(found, expected, "{text:?}");
             }
         }
-    }
-
-    #[test]
-    fn containers_end_where_their_brackets_balance() {
-        for padding in 0..140 {
-            let inner = format!("{{\"a\":[{{}},\"]}}\\\"{}\",[[1]]]}}", "x".repeat(padding));
-            let text = format!("{}{inner} ]}}", " ".repeat(padding));
-            let mut scanner = Scanner::new(&text, padding % 2 == 0, 100);
-            assert_eq!(scanner.container(padding), Some(padding + inner.len()));
-        }
-        assert_eq!(Scanner::new("[[]", false, 100).container(0), None);
-        assert_eq!(Scanner::new("[\"]", false, 100).container(0), None);
     }
 }

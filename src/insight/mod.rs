@@ -133,7 +133,13 @@ impl Insight {
         let error = self.series.error_code.as_deref().unwrap_or("");
         let down = if self.direction == Direction::Down { "down" } else { "" };
         let name = [
-            &*api.account_id, &*api.region, &*api.event_source, &*api.event_name, api.category.as_str(), error, down,
+            &*api.account_id,
+            &*api.region,
+            &*api.event_source,
+            &*api.event_name,
+            api.category.as_str(),
+            error,
+            down,
             &self.start.to_string(),
         ];
         Uuid::new_v5(&NAMESPACE, name.join("\n").as_bytes())

@@ -19,8 +19,8 @@ pub const FEATURE_COUNT: usize = 17;
 
 /// In the order of the model file.
 pub const FEATURE_NAMES: [&str; FEATURE_COUNT] = [
-    "r1", "r5", "r15", "r60", "h15", "h60", "w60", "lS1", "lS5", "lrate", "acth", "actm", "actd", "nz15", "nz60", "gap",
-    "lu",
+    "r1", "r5", "r15", "r60", "h15", "h60", "w60", "lS1", "lS5", "lrate", "acth", "actm", "actd", "nz15", "nz60",
+    "gap", "lu",
 ];
 
 /// Half-life of the activity counters: a week.

@@ -81,9 +81,11 @@ mod tests {
     #[test]
     fn the_shipped_model_is_sound_and_more_calls_never_lower_the_record_terms() {
         let model = Model::from_json(DEFAULT_JSON).expect("the shipped model");
-        for additive in model.features.iter().filter(|f| {
-            ["r1", "r5", "r15", "r60", "h15", "h60", "w60", "lS1", "lS5"].contains(&f.feature.as_str())
-        }) {
+        for additive in model
+            .features
+            .iter()
+            .filter(|f| ["r1", "r5", "r15", "r60", "h15", "h60", "w60", "lS1", "lS5"].contains(&f.feature.as_str()))
+        {
             assert!(additive.gain.iter().all(|gain| *gain >= 0.0), "{}", additive.feature);
         }
     }

@@ -152,6 +152,8 @@ struct Sheet<'a> {
     burst: (Minute, Option<Minute>),
 }
 
+type Outline = Vec<(f64, f64)>;
+
 enum Mark {
     Bar(Role),
     Line(Role, f64),
@@ -199,7 +201,8 @@ impl Sheet<'_> {
         let (ticks, top) = scale::count_ticks(highest, 4);
         let week_counts = columns(&figure.counts, figure.from, figure.to, 1).first().copied().unwrap_or(0) as f64;
         let (week_ticks, week_top) = scale::count_ticks(week_counts.max(upper(figure.from, figure.to)), 2);
-        let widest = |ticks: &[f64]| ticks.iter().map(|t| width(&format::short(*t), plan.small, false)).fold(0.0, f64::max);
+        let widest =
+            |ticks: &[f64]| ticks.iter().map(|t| width(&format::short(*t), plan.small, false)).fold(0.0, f64::max);
         let (all_ticks, all_top) = scale::count_ticks(in_view(all), 2);
         let axis_width = widest(&ticks).max(widest(&week_ticks)).max(widest(&all_ticks)) + 10.0;
 
@@ -217,7 +220,7 @@ impl Sheet<'_> {
         if !shared_scale {
             const OWN_SCALE_PX: f64 = 40.0;
             let above = Panel { y: (main.y.0, main.y.0 + OWN_SCALE_PX), top: all_top, ..main };
-            main.y.0 += OWN_SCALE_PX + 28.0;
+            main.y.0 += OWN_SCALE_PX + 34.0;
             let highest: Vec<f64> = [0.0].into_iter().chain(all_ticks.last().copied()).collect();
             self.draw_count_axis(pen, &above, &highest)?;
             self.draw_all_calls(pen, &above, all)?;
@@ -335,8 +338,11 @@ impl Sheet<'_> {
     /// Band, bars and expected line of a panel.
     fn draw_counts(&self, pen: &Pen, panel: &Panel, band: &[Vec<Band>]) -> Result<(), ReportError> {
         let points_max = ((panel.x.1 - panel.x.0) / BAND_POINT_PX) as usize;
-        let runs: Vec<Vec<Band>> =
-            band.iter().map(|run| scale::clip(run, panel.from, panel.to, points_max)).filter(|run| run.len() > 1).collect();
+        let runs: Vec<Vec<Band>> = band
+            .iter()
+            .map(|run| scale::clip(run, panel.from, panel.to, points_max))
+            .filter(|run| run.len() > 1)
+            .collect();
         for run in &runs {
             let high = run.iter().map(|b| (panel.px(b.minute), panel.py(b.upper)));
             let low = run.iter().rev().map(|b| (panel.px(b.minute), panel.py(b.lower)));
@@ -360,7 +366,7 @@ impl Sheet<'_> {
     }
 
     /// The outlines of the bars outside and inside the burst, each as one polygon along the floor of the panel.
-    fn bars(&self, panel: &Panel) -> (Vec<(f64, f64)>, Vec<(f64, f64)>) {
+    fn bars(&self, panel: &Panel) -> (Outline, Outline) {
         let columns = panel.columns(&self.figure.counts);
         let minutes = (panel.to.0 - panel.from.0) as f64;
         let bar = (panel.x.1 - panel.x.0) / columns.len().max(1) as f64;
@@ -418,19 +424,23 @@ impl Sheet<'_> {
         if *count == 0 || *minute < self.burst.0 || *minute >= self.end() {
             return Ok(());
         }
-        let words = format!("peak {}", if *count < 1_000_000_000 { format::whole(*count) } else { format::short(*count as f64) });
+        let words = format!(
+            "peak {}",
+            if *count < 1_000_000_000 { format::whole(*count) } else { format::short(*count as f64) }
+        );
         // Inside the burst if it is wide enough; else beside it, where nothing is as high.
         const SPACE_PX: f64 = 6.0;
         let wide = width(&words, self.plan.small, true);
         let (x0, x1) = (panel.px(self.burst.0), panel.px(self.end()));
         let (low, high) = (x0 + SPACE_PX + wide / 2.0, x1 - SPACE_PX - wide / 2.0);
         let top = panel.py(*count as f64);
+        let beside = (top + self.plan.small).min(panel.y.1 - SPACE_PX);
         let (x, y) = if low <= high {
             (f64::midpoint(panel.px(*minute), panel.px(Minute(minute.0 + 1))).clamp(low, high), top - SPACE_PX)
         } else if x1 + SPACE_PX + wide <= panel.x.1 {
-            (x1 + SPACE_PX + wide / 2.0, top + self.plan.small)
+            (x1 + SPACE_PX + wide / 2.0, beside)
         } else {
-            (x0 - SPACE_PX - wide / 2.0, top + self.plan.small)
+            (x0 - SPACE_PX - wide / 2.0, beside)
         };
         pen.text(&words, (x, y), (self.plan.small, true), Anchor::Middle, Role::Burst)
     }
@@ -448,7 +458,11 @@ impl Sheet<'_> {
     /// A clock time; with its day where the main panel shows more than one.
     fn instant(&self, minute: Minute) -> String {
         let (from, to) = close_up(self.figure, self.burst);
-        if from.day() == to.day() { format::clock(minute) } else { format!("{} {}", format::short_day(minute), format::clock(minute)) }
+        if from.day() == to.day() {
+            format::clock(minute)
+        } else {
+            format!("{} {}", format::short_day(minute), format::clock(minute))
+        }
     }
 
     /// Start and end as lines through the panel, joined above it by a bar that carries their times.
@@ -481,7 +495,11 @@ impl Sheet<'_> {
             let x = panel.px(tick.minute);
             pen.line(&[(x.floor() + 0.5, floor), (x.floor() + 0.5, floor + 5.0)], 1.0, Role::Axis)?;
             // A strip has one row: its midnights carry the date.
-            let words = if !rows && !tick.dated && tick.minute.of_day() == 0 { format::day(tick.minute) } else { tick.label.clone() };
+            let words = if !rows && !tick.dated && tick.minute.of_day() == 0 {
+                format::day(tick.minute)
+            } else {
+                tick.label.clone()
+            };
             let half = width(&words, size, false) / 2.0;
             let inside = x - half >= 1.0 && x + half <= self.plan.width - 1.0;
             if inside && x - half > free_from {
@@ -498,7 +516,11 @@ impl Sheet<'_> {
             let midnight = Minute(day * 1_440);
             let x = panel.px(midnight.max(panel.from));
             let next = panel.px(Minute(midnight.0 + 1_440));
-            let words = if free_from == f64::MIN { format!("{}, UTC", format::full_day(midnight)) } else { format::full_day(midnight) };
+            let words = if free_from == f64::MIN {
+                format!("{}, UTC", format::full_day(midnight))
+            } else {
+                format::full_day(midnight)
+            };
             let wide = width(&words, size, false);
             let fits = x >= free_from && (next - x >= wide || next >= panel.x.1) && x + wide <= self.plan.width - 1.0;
             if fits {
@@ -561,11 +583,13 @@ impl Sheet<'_> {
         };
         pen.text(heading, (left, y), (self.plan.font, true), Anchor::Left, Role::Ink)?;
         // The account in an ARN tells something only where callers of several accounts meet.
-        let mut accounts: Vec<&str> = self.figure.callers.iter().filter_map(|(name, _)| name.split(':').nth(4)).collect();
+        let mut accounts: Vec<&str> =
+            self.figure.callers.iter().filter_map(|(name, _)| name.split(':').nth(4)).collect();
         accounts.dedup();
         let parts = if accounts.len() > 1 { 5 } else { 6 };
         for (index, (caller, share)) in self.figure.callers.iter().take(CALLERS_MAX).enumerate() {
-            let caller = if caller.starts_with("arn:") { caller.splitn(parts, ':').last().unwrap_or(caller) } else { caller };
+            let caller =
+                if caller.starts_with("arn:") { caller.splitn(parts, ':').last().unwrap_or(caller) } else { caller };
             let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
             let baseline = y + 24.0 + index as f64 * ROW_PX;
             let words = shorten(caller, size, false, right - left - 56.0);

@@ -181,3 +181,41 @@ fn superscript(number: u64) -> String {
 fn trim(text: String) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_words() {
+        let shorts = [0.0, 950.0, 2_500.0, 9_999.4, 12_500.0, 999_949.0, 999_950.0, 3e6, 1e15].map(short);
+        assert_eq!(shorts, ["0", "950", "2,500", "9,999", "12.5k", "999.9k", "1M", "3M", "1000T"]);
+        let rates = [0.0, 0.000_088, 0.021_231_8, 0.5, 9.6, 85.42, 1_250.0, f64::NAN].map(rate);
+        assert_eq!(rates, ["0", "<0.001", "0.0212", "0.5", "9.6", "85.4", "1,250", "0"]);
+        assert_eq!(rate_in_words(0.021_231_811).as_deref(), Some("about 1.3 an hour"));
+        assert_eq!(rate_in_words(0.000_088_2).as_deref(), Some("about 0.9 a week"));
+        assert_eq!([0.0, 0.004, 0.37, 0.999, 1.0].map(percent), ["0%", "<1%", "37%", ">99%", "100%"]);
+        assert_eq!([5, 60, 190, 1_440, 3_120].map(duration), ["5 min", "1 h", "3 h 10 min", "1 day", "2 days 4 h"]);
+        assert_eq!(whole(u64::MAX), "18,446,744,073,709,551,615");
+    }
+
+    #[test]
+    fn odds_in_words() {
+        let ln = |probability: f64| odds(probability.ln());
+        assert_eq!(ln(1.0 / 250.0), "1 in 250");
+        assert_eq!(ln(1.0 / 12_345.0), "1 in 12 thousand");
+        assert_eq!(ln(2.5e-10), "1 in 4 billion");
+        assert_eq!(odds(-3_914.0), "1 in 10¹⁶⁹⁹");
+        assert_eq!([0.0, f64::NEG_INFINITY, f64::NAN].map(odds), ["1 in 1", "practically never", "unknown"]);
+    }
+
+    #[test]
+    fn times_in_words() {
+        let minute = parse("2026-03-04T14:07:00Z").unwrap_or(Minute(0));
+        assert_eq!((clock(minute), full_day(minute)), ("14:07".to_owned(), "Wed 4 Mar 2026".to_owned()));
+        assert_eq!(days_between(Minute(minute.0 - 7 * 1_440), minute), "25 Feb – 4 Mar 2026");
+        assert_eq!(moment(minute), "4 Mar 2026 14:07");
+        assert_eq!(clock(Minute(i64::MAX)), i64::MAX.to_string());
+        assert_eq!(parse("yesterday"), None);
+    }
+}

@@ -101,7 +101,8 @@
     (twins[e.dataset.id] = twins[e.dataset.id] || []).push(e);
   });
   var texts = new Map(rows.map(function (row) {
-    return [row, (row.textContent + " " + all("[title]", row).map(function (e) { return e.title; }).join(" ")).toLowerCase()];
+    var titles = all("[title]", row).map(function (e) { return e.title; });
+    return [row, (row.textContent + " " + titles.join(" ")).toLowerCase()];
   }));
   var filter = function () {
     var words = $("find").value.toLowerCase().split(/\s+/).filter(Boolean);

@@ -114,14 +114,8 @@ pub(super) enum Severity {
 }
 
 impl Severity {
-    pub const ALL: [Severity; 6] = [
-        Severity::Critical,
-        Severity::High,
-        Severity::Medium,
-        Severity::Low,
-        Severity::Info,
-        Severity::Unrated,
-    ];
+    pub const ALL: [Severity; 6] =
+        [Severity::Critical, Severity::High, Severity::Medium, Severity::Low, Severity::Info, Severity::Unrated];
 
     fn parse(word: &str) -> Severity {
         Severity::ALL.into_iter().find(|severity| severity.word() == word).unwrap_or(Severity::Unrated)
@@ -252,14 +246,26 @@ fn header(page: &Page, incidents: &[&Incident]) -> String {
         .collect();
     let open = incidents.iter().filter(|incident| incident.end.is_none()).count() as u64;
     let open = if open > 0 { format!("{} still open", format::whole(open)) } else { "all have ended".to_owned() };
-    let insights = if chips.is_empty() { "nothing unusual".to_owned() } else { format!("<ul class=\"chips\">{chips}</ul>{open}") };
+    let insights =
+        if chips.is_empty() { "nothing unusual".to_owned() } else { format!("<ul class=\"chips\">{chips}</ul>{open}") };
 
-    let share = if summary.records.read > 0 { format::percent(summary.records.scored as f64 / summary.records.read as f64) } else { "–".into() };
+    let share = if summary.records.read > 0 {
+        format::percent(summary.records.scored as f64 / summary.records.read as f64)
+    } else {
+        "–".into()
+    };
     let gaps: u64 = summary.accounts.iter().map(|account| account.gap_count.max(account.gaps.len() as u64)).sum();
     let lost = summary.records.malformed + summary.records.late;
     let (complete, why) = match (gaps, summary.objects.unreadable, lost) {
         (0, 0, 0) => ("Complete".to_owned(), "no gaps, nothing late or malformed".to_owned()),
-        (0, 0, _) => ("No gaps".to_owned(), format!("{} late, {} malformed", format::whole(summary.records.late), format::whole(summary.records.malformed))),
+        (0, 0, _) => (
+            "No gaps".to_owned(),
+            format!(
+                "{} late, {} malformed",
+                format::whole(summary.records.late),
+                format::whole(summary.records.malformed)
+            ),
+        ),
         (0, objects, _) => (many(objects, "bad file", "bad files"), "could not be read".to_owned()),
         (gaps, _, _) => (many(gaps, "gap", "gaps"), "stretches without a delivery, listed below".to_owned()),
     };
@@ -268,17 +274,23 @@ fn header(page: &Page, incidents: &[&Incident]) -> String {
     };
     let tiles = [
         tile("Insights", &format::whole(incidents.len() as u64), &insights),
-        tile("Records read", &format::short(summary.records.read as f64), &format!("in {}", many(summary.objects.read, "log file", "log files"))),
+        tile(
+            "Records read",
+            &format::short(summary.records.read as f64),
+            &format!("in {}", many(summary.objects.read, "log file", "log files")),
+        ),
         tile("Scored", &share, &many(summary.records.scored, "record", "records")),
         tile("Accounts", &format::whole(accounts), &many(regions, "Region", "Regions")),
         tile("Completeness", &complete, &why),
     ]
     .concat();
     format!(
-        "<header class=\"top\">\n<div class=\"brand\"><svg width=\"22\" height=\"22\" viewBox=\"0 0 22 22\" aria-hidden=\"true\">\
+        "<header class=\"top\">\n<div class=\"brand\"><svg width=\"22\" height=\"22\" viewBox=\"0 0 22 22\" \
+         aria-hidden=\"true\">\
          <path class=\"w1\" d=\"M2 15q3-4 6 0t6 0t6 0v5h-18z\"/><path class=\"w2\" d=\"M3 8h16\"/></svg>Highwater\
          <button type=\"button\" id=\"theme\" hidden>Theme: auto</button></div>\n\
-         <h1>{}</h1>\n<p class=\"lead\">{place} · {span}</p>\n</header>\n<main>\n<section aria-label=\"Summary\">\n<dl class=\"tiles\">\n{tiles}</dl>\n{}</section>\n",
+         <h1>{}</h1>\n<p class=\"lead\">{place} · {span}</p>\n</header>\n<main>\n<section \
+         aria-label=\"Summary\">\n<dl class=\"tiles\">\n{tiles}</dl>\n{}</section>\n",
         title(summary),
         reconciliation(summary),
     )
@@ -300,7 +312,9 @@ fn reconciliation(summary: &SummaryFile) -> String {
     }
     let shown = || parts.into_iter().filter(|(_, count, _)| *count > 0);
     let bar: String = shown()
-        .map(|(class, count, _)| format!("<i class=\"r-{class}\" style=\"flex-grow:{:.5}\"></i>", count as f64 / total as f64))
+        .map(|(class, count, _)| {
+            format!("<i class=\"r-{class}\" style=\"flex-grow:{:.5}\"></i>", count as f64 / total as f64)
+        })
         .collect();
     let legend: String = shown()
         .map(|(class, count, why)| {
@@ -308,13 +322,17 @@ fn reconciliation(summary: &SummaryFile) -> String {
             format!("<li><i class=\"r-{class}\"></i><b>{}</b> {class}{why}</li>", format::whole(count))
         })
         .collect();
-    format!("<div class=\"went\" aria-hidden=\"true\">{bar}</div>\n<ul class=\"went-legend\" aria-label=\"Where every record went\">{legend}</ul>\n")
+    format!(
+        "<div class=\"went\" aria-hidden=\"true\">{bar}</div>\n<ul class=\"went-legend\" aria-label=\"Where every \
+         record went\">{legend}</ul>\n"
+    )
 }
 
 fn quiet(page: &Page) -> String {
     let summary = page.summary;
     let read = if summary.records.read == 0 {
-        "No records were read. Check that the path or bucket holds CloudTrail log files (<code>.json.gz</code>).".to_owned()
+        "No records were read. Check that the path or bucket holds CloudTrail log files (<code>.json.gz</code>)."
+            .to_owned()
     } else {
         format!(
             "Highwater looked at {} of {} in {} and found no call or error rate that left its normal range.",
@@ -374,7 +392,8 @@ fn json(incident: &Incident) -> Result<Vec<(&'static str, String)>, ReportError>
         let json = serde_json::to_string_pretty(record)?;
         let plain: String =
             json.chars().map(|c| if mark(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() }).collect();
-        Ok(escape(&plain))
+        // Inside an element a quote needs no escape, and a record is full of them.
+        Ok(escape(&plain).replace("&quot;", "\""))
     };
     let start = ("Start", text(&incident.start)?);
     let end = incident.end.as_ref().map(|end| Ok::<_, ReportError>(("End", text(end)?))).transpose()?;
@@ -395,10 +414,15 @@ fn table(incidents: &[&Incident], notices: &[String]) -> String {
         .map(|s| format!("<option value=\"{}\">{}</option>", s as u8, s.word()))
         .collect();
     let accounts = options(incidents.iter().map(|incident| incident.start.recipient_account_id.as_str()));
-    let rows: String = incidents.iter().take(ROWS_MAX).enumerate().map(|(index, i)| row(i, index < SECTIONS_MAX)).collect();
+    let rows: String =
+        incidents.iter().take(ROWS_MAX).enumerate().map(|(index, i)| row(i, index < SECTIONS_MAX)).collect();
     let notice = match notices {
         [] => String::new(),
-        notices => format!("<p class=\"notice\">To keep this file small, {}. Their charts and records are in the result directory.</p>\n", notices.join("; ")),
+        notices => format!(
+            "<p class=\"notice\">To keep this file small, {}. Their charts and records are in the result \
+             directory.</p>\n",
+            notices.join("; ")
+        ),
     };
     format!(
         "<section aria-labelledby=\"insights\">\n<h2 id=\"insights\">All insights</h2>\n{notice}\
@@ -406,14 +430,19 @@ fn table(incidents: &[&Incident], notices: &[String]) -> String {
          <label>Find <input type=\"search\" id=\"find\" placeholder=\"API, caller, Region, error …\"></label>\
          <label>Severity at least <select id=\"severity\"><option value=\"0\">any</option>{severities}</select></label>\
          <label>Account <select id=\"account\"><option value=\"\">any</option>{accounts}</select></label>\
-         <label>Type <select id=\"type\"><option value=\"\">any</option><option>calls</option><option>errors</option></select></label>\
+         <label>Type <select id=\"type\"><option value=\"\">any</option><option>calls</option><option>errors</option>\
+         </select></label>\
          <output id=\"shown\" aria-live=\"polite\"></output></form>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of insights\"><table id=\"table\">\n<thead><tr>\
-         <th scope=\"col\" aria-sort=\"descending\">Severity</th><th scope=\"col\">Start (UTC)</th><th scope=\"col\">API</th>\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of insights\"><table \
+         id=\"table\">\n<thead><tr>\
+         <th scope=\"col\" aria-sort=\"descending\">Severity</th><th scope=\"col\">Start (UTC)</th><th \
+         scope=\"col\">API</th>\
          <th scope=\"col\">Account, Region</th><th scope=\"col\" class=\"n\">Per minute</th>\
          <th scope=\"col\" class=\"n\">Baseline</th><th scope=\"col\" class=\"n\">Ratio</th>\
-         <th scope=\"col\" class=\"n\">Duration</th><th scope=\"col\">Top caller</th><th class=\"p\">Picture</th></tr></thead>\n\
-         <tbody>\n{rows}</tbody></table></div>\n<p id=\"none\" hidden>No insight matches. <button type=\"reset\" form=\"filter\">Clear the filter</button></p>\n</section>\n"
+         <th scope=\"col\" class=\"n\">Duration</th><th scope=\"col\">Top caller</th><th class=\"p\">Picture</th></tr>\
+         </thead>\n\
+         <tbody>\n{rows}</tbody></table></div>\n<p id=\"none\" hidden>No insight matches. <button type=\"reset\" \
+         form=\"filter\">Clear the filter</button></p>\n</section>\n"
     )
 }
 
@@ -478,9 +507,12 @@ fn looked_at(summary: &SummaryFile) -> String {
     let rows: String = summary.accounts.iter().map(account_row).collect();
     format!(
         "<section aria-labelledby=\"looked\">\n<h2 id=\"looked\">What was looked at</h2>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of accounts\"><table class=\"plain\">\n\
-         <thead><tr><th scope=\"col\">Account</th><th scope=\"col\">Region</th><th scope=\"col\" class=\"n\">Log files</th>\
-         <th scope=\"col\" class=\"n\">Events</th><th scope=\"col\">First delivery</th><th scope=\"col\">Last delivery</th>\
+         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Table of accounts\"><table \
+         class=\"plain\">\n\
+         <thead><tr><th scope=\"col\">Account</th><th scope=\"col\">Region</th><th scope=\"col\" class=\"n\">Log \
+         files</th>\
+         <th scope=\"col\" class=\"n\">Events</th><th scope=\"col\">First delivery</th><th scope=\"col\">Last \
+         delivery</th>\
          <th scope=\"col\">Gaps</th></tr></thead>\n<tbody>\n{rows}</tbody></table></div>\n</section>\n"
     )
 }
@@ -497,7 +529,11 @@ fn account_row(account: &Account) -> String {
         (count, true) => format::whole(count),
         (count, false) => format!(
             "<details><summary>{}</summary><ul>{}</ul></details>",
-            if account.gaps.len() as u64 == count { many(count, "gap", "gaps") } else { format!("{}, the longest", many(count, "gap", "gaps")) },
+            if account.gaps.len() as u64 == count {
+                many(count, "gap", "gaps")
+            } else {
+                format!("{}, the longest", many(count, "gap", "gaps"))
+            },
             account.gaps.iter().map(gap).collect::<String>(),
         ),
     };
@@ -522,11 +558,16 @@ fn footer(summary: &SummaryFile) -> String {
     let model = if summary.model.is_empty() { String::new() } else { format!(", model {}", name(&summary.model)) };
     format!(
         "</main>\n<footer>\n<details><summary>How to read this page</summary>\n<dl class=\"words\">\n\
-         <dt>Insight</dt><dd>A stretch of minutes in which one API of one account and Region was called, or failed, at an unusual rate.</dd>\n\
-         <dt>Expected range</dt><dd>What the forecast for these very minutes held for normal, with time of day and day of the week.</dd>\n\
-         <dt>Baseline average</dt><dd>The plain mean per minute of about seven days before the start, as CloudTrail Insights reports it.</dd>\n\
-         <dt>Share of the extra</dt><dd>How much of what exceeds the baseline came from one caller, address, agent or error.</dd>\n\
-         <dt>Odds</dt><dd>How often normal traffic would bring a window at least this extreme, by the forecast alone.</dd>\n\
+         <dt>Insight</dt><dd>A stretch of minutes in which one API of one account and Region was called, or failed, \
+         at an unusual rate.</dd>\n\
+         <dt>Expected range</dt><dd>What the forecast for these very minutes held for normal, with time of day and \
+         day of the week.</dd>\n\
+         <dt>Baseline average</dt><dd>The plain mean per minute of about seven days before the start, as CloudTrail \
+         Insights reports it.</dd>\n\
+         <dt>Share of the extra</dt><dd>How much of what exceeds the baseline came from one caller, address, agent or \
+         error.</dd>\n\
+         <dt>Odds</dt><dd>How often normal traffic would bring a window at least this extreme, by the forecast \
+         alone.</dd>\n\
          </dl></details>\n{command}<p>Highwater {}{model}. All times are UTC.</p>\n</footer>\n",
         name(&summary.version),
     )

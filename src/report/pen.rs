@@ -66,7 +66,7 @@ impl Role {
             Role::Axis => ("#A3AEBB", "--axis"),
             Role::Window => ("#F0F3F6", "--window"),
             Role::Count => ("#5B8FC6", "--count"),
-            Role::Burst => ("#CC4A0A", "--burst"),
+            Role::Burst => ("#BF4408", "--burst"),
             Role::BurstShade => ("#FDEFE5", "--shade"),
             Role::Band => ("#DDE9F5", "--band"),
             Role::BandEdge => ("#A9C6E3", "--edge"),
@@ -202,7 +202,8 @@ pub fn finish(svg: &str, (width, height): (u32, u32), label: &str, themed: bool)
     let units = UNITS_PER_PIXEL as u32;
     let name_space = if themed { "" } else { " xmlns=\"http://www.w3.org/2000/svg\"" };
     format!(
-        "<svg{name_space} width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">{body}",
+        "<svg{name_space} width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {} {}\" role=\"img\" \
+         aria-label=\"{}\">{body}",
         width * units,
         height * units,
         text::escape(&text::clean(label)),

@@ -11,8 +11,8 @@ use crate::baseline::Baseline;
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::trail::TrailRecord;
 use crate::insight::words::{Headline, percent, principal, title};
-use crate::store::rates::{self, Counts, Name};
 use crate::store::SummaryFile;
+use crate::store::rates::{self, Counts, Name};
 
 /// The week around a burst: so much before its start, and after its end.
 const DAYS_BEFORE: i64 = 5;
@@ -64,11 +64,8 @@ pub fn publish(root: &Path, records: Vec<TrailRecord>, summary: &SummaryFile) ->
     figures.sort_by_key(|(place, _)| *place);
 
     let pictures = figures.len();
-    let incidents = incidents
-        .into_iter()
-        .zip(figures)
-        .map(|((start, end), (_, figure))| Incident { start, end, figure })
-        .collect();
+    let incidents =
+        incidents.into_iter().zip(figures).map(|((start, end), (_, figure))| Incident { start, end, figure }).collect();
     let page = page_html(&Page { summary, incidents })?;
     let path = root.join("report.html");
     fs::write(&path, page).map_err(|error| write_error(&path, error))?;
@@ -148,7 +145,7 @@ fn figure(
         to,
         counts: within(series),
         all_calls: all_calls.map(|calls| within(&calls)),
-        band: band(series, from, to),
+        band: band(series, from, to, (start, end)),
         baseline_average: baseline,
         burst: (start, end),
         callers,
@@ -171,20 +168,30 @@ fn callers(record: &TrailRecord) -> Vec<(String, f64)> {
         .collect()
 }
 
-/// The forecast of each hour as it stood before that hour.
-fn band(series: &[(Minute, u64)], from: Minute, to: Minute) -> Vec<Band> {
+/// The forecast of each hour as it stood before that hour. What lies above it within the burst is not learned here: a
+/// picture of a burst against its own echo would explain nothing.
+fn band(series: &[(Minute, u64)], from: Minute, to: Minute, burst: (Minute, Option<Minute>)) -> Vec<Band> {
     let mut baseline = Baseline::default();
+    let mut limit = f64::INFINITY;
     let mut rest = series.iter();
     let mut peeked = rest.next();
-    (from.hour()..=to.hour())
-        .map(|hour| {
-            let minute = Minute(hour * 60);
-            while let Some(&(at, count)) = peeked.filter(|(at, _)| *at < minute) {
-                baseline.learn(at, count);
-                peeked = rest.next();
-            }
-            let forecast = baseline.predict(minute).forecast();
-            Band { minute, expected: forecast.mean, lower: forecast.lower, upper: forecast.upper }
-        })
-        .collect()
+    let mut band = Vec::new();
+    for hour in from.hour()..=to.hour() {
+        let first = Minute(hour * 60);
+        while let Some(&(at, count)) = peeked.filter(|(at, _)| *at < first) {
+            let in_burst = at >= burst.0 && burst.1.is_none_or(|end| at < end);
+            baseline.learn(at, if in_burst { (count as f64).min(limit) as u64 } else { count });
+            peeked = rest.next();
+        }
+        let forecast = baseline.predict(first).forecast();
+        limit = forecast.upper;
+        // The same for the whole hour: a step, not a slope.
+        band.extend([first, Minute(first.0 + 59)].map(|minute| Band {
+            minute,
+            expected: forecast.mean,
+            lower: forecast.lower,
+            upper: forecast.upper,
+        }));
+    }
+    band
 }

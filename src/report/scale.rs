@@ -119,3 +119,50 @@ pub fn time_ticks(from: Minute, to: Minute, ticks_max: usize) -> Vec<TimeTick> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn band(minute: i64, upper: f64) -> Band {
+        Band { minute: Minute(minute), expected: upper / 2.0, lower: 0.0, upper }
+    }
+
+    #[test]
+    fn count_ticks_are_whole_and_few() {
+        for max in [0.0, 0.3, 1.0, 3.0, 9.0, 23.0, 87.0, 154.0, 4_200.0, 1e6, 1.8e19, f64::INFINITY, f64::NAN] {
+            let (ticks, top) = count_ticks(max, 4);
+            assert!(ticks.iter().all(|tick| tick.fract() == 0.0 && *tick <= top), "{max}: {ticks:?}");
+            assert!((2..=6).contains(&ticks.len()), "{max}: {ticks:?}");
+        }
+        assert_eq!(count_ticks(87.0, 4).0, [0.0, 25.0, 50.0, 75.0]);
+        assert_eq!(count_ticks(9.0, 4).0, [0.0, 5.0, 10.0]);
+    }
+
+    #[test]
+    fn time_ticks_are_whole() {
+        let ticks = time_ticks(Minute(847), Minute(942), 10);
+        let labels: Vec<&str> = ticks.iter().map(|tick| tick.label.as_str()).collect();
+        assert_eq!(labels, ["14:10", "14:20", "14:30", "14:40", "14:50", "15:00", "15:10", "15:20", "15:30", "15:40"]);
+        assert!(time_ticks(Minute(0), Minute(10 * 366 * 1_440), 10).len() <= 11);
+    }
+
+    #[test]
+    fn a_hole_in_the_band_stays_open() {
+        let runs = runs(&[band(0, 4.0), band(60, 6.0), band(120, 6.0), band(600, 8.0), band(660, f64::NAN)]);
+        assert_eq!(runs.iter().map(Vec::len).collect::<Vec<_>>(), [4, 2]);
+        assert_eq!(runs[0][3], band(180, 6.0));
+    }
+
+    #[test]
+    fn a_clipped_band_reaches_both_edges_and_keeps_its_extremes() {
+        let run: Vec<Band> = (0..1_000).map(|minute| band(minute, if minute == 501 { 90.0 } else { 10.0 })).collect();
+        let clipped = clip(&run, Minute(100), Minute(900), 40);
+        assert_eq!(clipped.first().map(|entry| entry.minute), Some(Minute(100)));
+        assert_eq!(clipped.last().map(|entry| entry.minute), Some(Minute(900)));
+        assert_eq!(clipped.iter().map(|entry| entry.upper).fold(0.0, f64::max), 90.0);
+        assert!(clipped.len() <= 44);
+        let coarse = clip(&[band(0, 10.0), band(100, 20.0)], Minute(25), Minute(50), 40);
+        assert_eq!(coarse.iter().map(|entry| entry.upper).collect::<Vec<_>>(), [12.5, 15.0]);
+    }
+}

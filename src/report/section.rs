@@ -34,9 +34,11 @@ pub fn section(incident: &Incident, parts: &Parts) -> String {
     };
     let state = if incident.end.is_some() { "" } else { " <span class=\"badge live\">still open</span>" };
     format!(
-        "<article class=\"insight s-{}\" data-id=\"{anchor}\" aria-labelledby=\"h-{anchor}\">\n<details class=\"fold\"{}>\n\
+        "<article class=\"insight s-{}\" data-id=\"{anchor}\" aria-labelledby=\"h-{anchor}\">\n<details \
+         class=\"fold\"{}>\n\
          <summary>{}<h3 id=\"h-{anchor}\">{what}</h3>{state}<span class=\"where\">{} · {} · {}</span></summary>\n\
-         <div class=\"body\" id=\"{anchor}\">\n<p class=\"kind\">{kind} · {} · {}</p>\n{}{}{}{}{}</div>\n</details>\n</article>\n",
+         <div class=\"body\" id=\"{anchor}\">\n<p class=\"kind\">{kind} · {} · \
+         {}</p>\n{}{}{}{}{}</div>\n</details>\n</article>\n",
         incident.severity().word(),
         if parts.open { " open" } else { "" },
         badge(incident.severity()),
@@ -108,7 +110,8 @@ fn numbers(incident: &Incident) -> String {
         Some(minutes) => number("Duration", format::duration(minutes), "start to end".to_owned()),
         None => number("Duration", "still open".to_owned(), "at the end of the data".to_owned()),
     };
-    let odds = |extra: &Highwater| number("Odds", format::odds(extra.ln_odds), "if this were normal traffic".to_owned());
+    let odds =
+        |extra: &Highwater| number("Odds", format::odds(extra.ln_odds), "if this were normal traffic".to_owned());
     let detected = |extra: &Highwater| {
         let (seen, from) = (format::parse(&extra.detected_time)?, incident.from()?);
         let after = format!("{} after the start", format::duration(seen.0.saturating_sub(from.0).max(0)));
@@ -148,7 +151,9 @@ fn rows<'a>(record: &'a TrailRecord, attribute: &str) -> Vec<Row<'a>> {
     let named = record.insight_details.insight_context.attributions.iter().flatten();
     for attribution in named.filter(|attribution| attribution.attribute == attribute) {
         let lists = [(&attribution.insight, true), (&attribution.baseline, false)];
-        for (entry, in_insight) in lists.into_iter().flat_map(|(list, which)| list.iter().map(move |entry| (entry, which))) {
+        for (entry, in_insight) in
+            lists.into_iter().flat_map(|(list, which)| list.iter().map(move |entry| (entry, which)))
+        {
             // What the excess tells of a value is exact: a second mention adds nothing.
             match rows.iter_mut().find(|row| row.value == entry.value) {
                 Some(row) if row.share.is_some() => {}
@@ -233,7 +238,8 @@ fn item(row: &Row, attribute: &str, highest: f64) -> String {
     let first = if row.first_seen { "<span class=\"badge first\">first seen</span>" } else { "" };
     let bar = |class: &str, average: f64, words: &str| {
         format!(
-            "<span class=\"b {class}\"><i style=\"width:{:.2}%\"></i></span><span class=\"v\"><span class=\"sr\">{words} \
+            "<span class=\"b {class}\"><i style=\"width:{:.2}%\"></i></span><span class=\"v\"><span \
+             class=\"sr\">{words} \
              </span>{}</span>",
             part(average),
             format::rate(average),
@@ -249,12 +255,15 @@ fn item(row: &Row, attribute: &str, highest: f64) -> String {
 fn json(incident: &Incident, parts: &Parts) -> String {
     let Some(records) = &parts.records else {
         let id = name(&incident.start.shared_event_id);
-        return format!("<p class=\"notice\">The record is left out here; look for sharedEventID <code>{id}</code>.</p>\n");
+        return format!(
+            "<p class=\"notice\">The record is left out here; look for sharedEventID <code>{id}</code>.</p>\n"
+        );
     };
     let record = |(state, text): &(&str, String)| {
         format!(
             "<details class=\"record\"><summary>{state} record (JSON)</summary>\
-             <button type=\"button\" class=\"copy\" hidden>Copy</button><pre tabindex=\"0\"><code>{text}</code></pre></details>\n"
+             <button type=\"button\" class=\"copy\" hidden>Copy</button><pre tabindex=\"0\"><code>{text}</code></pre>\
+             </details>\n"
         )
     };
     records.iter().map(record).collect()

@@ -43,11 +43,20 @@ pub fn timeline(incidents: &[&Incident], summary: &SummaryFile) -> String {
         .enumerate()
         .map(|(index, tick)| {
             let x = across.at(tick.minute);
-            let anchor = if x < 4.0 { "start" } else if x > 95.0 { "end" } else { "middle" };
+            let anchor = if x < 4.0 {
+                "start"
+            } else if x > 95.0 {
+                "end"
+            } else {
+                "middle"
+            };
             let midnight = tick.minute.of_day() == 0;
             let words = if tick.dated || midnight { format::short_day(tick.minute) } else { tick.label.clone() };
             let class = if index % 2 == 1 { " class=\"odd\"" } else { "" };
-            format!("<g{class}><line x1=\"{x:.2}%\" x2=\"{x:.2}%\" y2=\"5\"/><text x=\"{x:.2}%\" y=\"19\" text-anchor=\"{anchor}\">{words}</text></g>")
+            format!(
+                "<g{class}><line x1=\"{x:.2}%\" x2=\"{x:.2}%\" y2=\"5\"/><text x=\"{x:.2}%\" y=\"19\" \
+            text-anchor=\"{anchor}\">{words}</text></g>"
+            )
         })
         .collect();
     let key: String = Severity::ALL
@@ -55,9 +64,11 @@ pub fn timeline(incidents: &[&Incident], summary: &SummaryFile) -> String {
         .filter(|severity| incidents.iter().any(|incident| incident.severity() == *severity))
         .map(super::page::badge)
         .collect();
-    let gap = if lanes.contains("class=\"gap\"") { "<span class=\"badge gapkey\"><i></i>no deliveries</span>" } else { "" };
+    let gap =
+        if lanes.contains("class=\"gap\"") { "<span class=\"badge gapkey\"><i></i>no deliveries</span>" } else { "" };
     format!(
-        "<section aria-labelledby=\"when\">\n<div class=\"bar\"><h2 id=\"when\">When</h2><span class=\"keys\">{key}{gap}</span></div>\n\
+        "<section aria-labelledby=\"when\">\n<div class=\"bar\"><h2 id=\"when\">When</h2><span \
+         class=\"keys\">{key}{gap}</span></div>\n\
          <div class=\"lanes\">\n{lanes}<div class=\"lane axis\"><span class=\"lane-name\">{}, UTC</span>\
          <svg width=\"100%\" height=\"24\" aria-hidden=\"true\">{ticks}</svg></div>\n</div>\n</section>\n",
         format::days_between(from, to),
@@ -84,10 +95,8 @@ fn lanes<'a>(incidents: &[&'a Incident]) -> Vec<Lane<'a>> {
     };
     let by_api = group(true);
     let groups = if by_api.len() <= API_LANES_MAX { by_api } else { group(false) };
-    let mut lanes: Vec<Lane> = groups
-        .into_iter()
-        .map(|((label, note), incidents)| Lane { label, note, incidents })
-        .collect();
+    let mut lanes: Vec<Lane> =
+        groups.into_iter().map(|((label, note), incidents)| Lane { label, note, incidents }).collect();
     if lanes.len() > LANES_MAX {
         lanes.sort_by_key(|lane| std::cmp::Reverse(lane.incidents.len()));
         let rest = lanes.split_off(LANES_MAX - 1);
@@ -113,8 +122,10 @@ fn draw_lane(lane: &Lane, across: &Across, summary: &SummaryFile) -> String {
     let marks: String = lane.incidents.iter().rev().map(|incident| draw_mark(incident, across)).collect();
     let note = if lane.note.is_empty() { String::new() } else { format!("<small>{}</small>", name(&lane.note)) };
     format!(
-        "<div class=\"lane\"><span class=\"lane-name\">{}{note}</span><svg width=\"100%\" height=\"{LANE_PX}\" role=\"group\" \
-         aria-label=\"{}\">{gaps}<line class=\"rail\" x2=\"100%\" y1=\"{middle}\" y2=\"{middle}\"/>{marks}</svg></div>\n",
+        "<div class=\"lane\"><span class=\"lane-name\">{}{note}</span><svg width=\"100%\" height=\"{LANE_PX}\" \
+         role=\"group\" \
+         aria-label=\"{}\">{gaps}<line class=\"rail\" x2=\"100%\" y1=\"{middle}\" y2=\"{middle}\"/>{marks}</svg>\
+         </div>\n",
         name(&lane.label),
         name(&lane.label),
     )

@@ -99,3 +99,26 @@ pub fn escape(text: &str) -> String {
     }
     safe
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_keeps_both_ends_and_fits() {
+        assert!(register().is_ok());
+        let arn = "arn:aws:sts::123456789012:assumed-role/BuildRole";
+        assert_eq!(shorten(arn, 12.0, false, 1_000.0), arn);
+        assert_eq!(shorten(arn, 12.0, false, 150.0), "assumed-role/BuildRole");
+        let short = shorten(&"Ünï→code-データ-".repeat(40), 12.0, true, 150.0);
+        assert!(short.contains('…') && width(&short, 12.0, true) <= 150.0);
+        assert_eq!(shorten("", 12.0, false, 0.0), "");
+        assert_eq!(begin("one two three", 12.0, false, 50.0), "one tw…");
+    }
+
+    #[test]
+    fn nothing_breaks_out_of_markup() {
+        assert_eq!(escape("<a b='\"'>&\u{0}\n"), "&lt;a b=&#39;&quot;&#39;&gt;&amp;\u{fffd}\n");
+        assert_eq!(clean("a\u{202e}b\nc"), "a b c");
+    }
+}

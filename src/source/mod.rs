@@ -84,8 +84,8 @@ pub fn find(paths: &[String]) -> Result<Found, SourceError> {
                 .map_err(|error| SourceError::Pattern { path: path.clone(), reason: error.to_string() })?;
             let mut any = false;
             for entry in pattern {
-                let entry = entry
-                    .map_err(|error| SourceError::List { path: path.clone(), reason: error.to_string() })?;
+                let entry =
+                    entry.map_err(|error| SourceError::List { path: path.clone(), reason: error.to_string() })?;
                 found.add_tree(&entry, &mut seen)?;
                 any = true;
             }

@@ -206,6 +206,9 @@ pub fn read_insights(root: &Path) -> Result<Vec<TrailRecord>, StoreError> {
 pub fn read_summary(root: &Path) -> Result<SummaryFile, StoreError> {
     let path = root.join("summary.json");
     let text = fs::read_to_string(&path).map_err(|error| failed(&path, error))?;
-    serde_json::from_str(&text)
-        .map_err(|source| StoreError::Json { path: path.display().to_string(), line: source.line(), source })
+    serde_json::from_str(&text).map_err(|source| StoreError::Json {
+        path: path.display().to_string(),
+        line: source.line(),
+        source,
+    })
 }

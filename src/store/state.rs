@@ -28,8 +28,7 @@ pub fn write(path: &Path, content: &[u8]) -> Result<(), StoreError> {
 
 /// Reads what was written; anything else is refused.
 pub fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
-    let mut bytes =
-        fs::read(path).map_err(|source| StoreError::Io { path: path.display().to_string(), source })?;
+    let mut bytes = fs::read(path).map_err(|source| StoreError::Io { path: path.display().to_string(), source })?;
     let damaged = |reason: &str| StoreError::Damaged { path: path.display().to_string(), reason: reason.to_owned() };
     const HEAD: usize = 20;
     if bytes.len() < HEAD || &bytes[..8] != MAGIC {

@@ -446,7 +446,9 @@ impl Counts {
         let names = &other.apis;
         let ids: Vec<u32> = (0..names.len() as u32).map(|id| self.apis.intern(&names.get(id))).collect();
         self.settle();
-        self.cells.extend(other.cells.iter().map(|(key, n)| (u64::from(ids[(key >> 32) as usize]) << 32 | key & 0xffff_ffff, *n)));
+        self.cells.extend(
+            other.cells.iter().map(|(key, n)| (u64::from(ids[(key >> 32) as usize]) << 32 | key & 0xffff_ffff, *n)),
+        );
         self.settle();
     }
 

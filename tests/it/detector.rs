@@ -57,11 +57,7 @@ fn told(insights: &[Insight]) -> Vec<String> {
             let name = &insight.series.api.event_name;
             match insight.state {
                 State::Start => format!("{name} {what} start {}", after(insight.start)),
-                State::End => format!(
-                    "{name} {what} end {} {}",
-                    insight.end.map_or(0, after),
-                    insight.insight.count
-                ),
+                State::End => format!("{name} {what} end {} {}", insight.end.map_or(0, after), insight.insight.count),
             }
         })
         .collect()
@@ -264,8 +260,7 @@ fn an_attack_that_comes_again_is_told_again() {
             .filter(|row| row["benign"] != true && row["optional"] != true)
             .collect();
         let is_found = |row: &Value, shift: i64| {
-            let (start, end) =
-                (seconds(&row["start"]) / 60 + shift - 10, seconds(&row["end"]) / 60 + shift + 10);
+            let (start, end) = (seconds(&row["start"]) / 60 + shift - 10, seconds(&row["end"]) / 60 + shift + 10);
             spans.values().any(|(record, first, last)| {
                 let details = &record["insightDetails"];
                 details["eventName"] == row["eventName"]

@@ -727,7 +727,7 @@ fn check_against_tree(text: &str, event: &Owned) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn engines_agree_on_valid_text(seed: u64) {

@@ -38,8 +38,7 @@ fn counts_of(case: &Value) -> Vec<(u32, u32)> {
 #[test]
 fn features_and_scores_are_those_of_their_definitions() {
     let model = Model::from_json(DEFAULT_JSON).expect("the shipped model");
-    let cases: Vec<Value> =
-        serde_json::from_str(include_str!("../fixtures/judge/features.json")).expect("the fixture");
+    let cases: Vec<Value> = serde_json::from_str(include_str!("../fixtures/judge/features.json")).expect("the fixture");
     let mut candidates = 0;
     for case in &cases {
         let ours: std::collections::HashMap<_, _> = measured(&counts_of(case)).into_iter().collect();

@@ -65,12 +65,7 @@ pub fn scan(root: &Path, options: &run::Options, detector: &mut Detector) -> (Ve
     let counters = summary.counters;
     assert_eq!(
         counters.read,
-        counters.scored
-            + counters.duplicate
-            + counters.filtered
-            + counters.late
-            + counters.malformed
-            + counters.open,
+        counters.scored + counters.duplicate + counters.filtered + counters.late + counters.malformed + counters.open,
         "the counters balance"
     );
     (lines, summary)
