@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use foldhash::quality::FixedState;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use crate::detector::{Advance, Detector};
 use crate::event::{Category, Event, Limits, MINUTES_PER_DAY, Minute, ObjectName, Reader};
@@ -119,22 +118,16 @@ pub trait Progress: Sync {
     fn object(&self, text_bytes: u64, records: u64);
 }
 
-/// Why a scan stops before its end.
-#[derive(Debug, Error)]
-pub enum ScanError {
-    #[error(transparent)]
-    Sink(#[from] anyhow::Error),
-}
-
 /// Reads all objects and hands every advance, and the rejects of its group in the order of objects, to `sink`. With
 /// several threads the next group is read while the last one is folded: neither needs the other.
+/// Fails only where `sink` does.
 pub fn scan(
     objects: &[Object],
     options: &Options,
     detector: &mut Detector,
     progress: &dyn Progress,
     mut sink: impl FnMut(&Advance, Vec<Reject>) -> anyhow::Result<()>,
-) -> Result<Summary, ScanError> {
+) -> anyhow::Result<Summary> {
     let job = Job {
         options,
         newest_undated: Minute(Minute::of_second(chrono::Utc::now().timestamp()).0 + SKEW_MINUTES),
@@ -142,7 +135,7 @@ pub fn scan(
         identities: Mutex::new(HashSet::new()),
     };
     let mut summary = Summary::default();
-    let mut fold = |parts: Vec<Part>, frontier: Minute| -> Result<(), ScanError> {
+    let mut fold = |parts: Vec<Part>, frontier: Minute| -> anyhow::Result<()> {
         let started = Instant::now();
         let mut rejects = Vec::new();
         for part in parts {
@@ -155,7 +148,7 @@ pub fn scan(
         summary.count(&advance);
         summary.folding += started.elapsed();
         summary.counters.open = detector.open_events();
-        Ok(sink(&advance, rejects)?)
+        sink(&advance, rejects)
     };
     let mut unfolded = None;
     for group in groups(objects, options) {

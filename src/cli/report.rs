@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::Ending;
-use crate::{report, store};
+use crate::report;
+use crate::store;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {

@@ -7,7 +7,8 @@ use super::text::{begin, register, shorten, width};
 use super::{Band, FIGURE_MINUTES_MAX, Figure, Form, ReportError, Unit, format};
 use crate::event::Minute;
 
-/// Calls minutes before a short burst that show what normal looked like, and after it that it is over.
+/// At least and at most so many minutes before the burst, which show what normal looked like, and after it, which show
+/// that it is over.
 const LEAD_MINUTES: (i64, i64) = (60, 720);
 const TAIL_MINUTES: (i64, i64) = (30, 360);
 /// Bars at least this wide get a gap of one pixel, so that single minutes can be told apart.

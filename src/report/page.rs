@@ -51,9 +51,8 @@ impl Incident {
     }
 
     pub(super) fn severity(&self) -> Severity {
-        let severity = [&self.end, &Some(self.start.clone())]
-            .into_iter()
-            .flatten()
+        let records = self.end.iter().chain([&self.start]);
+        let severity = records
             .filter_map(|record| record.highwater.as_ref())
             .map(|highwater| Severity::parse(&highwater.severity))
             .max();

@@ -402,14 +402,13 @@ fn a_page_is_sorted_by_severity_and_says_what_a_reader_needs() {
         "96%",
         "lower bounds",
         "7 gaps, the longest",
-        "&quot;",
         "console.amazonaws.com",
         "<b>940</b> scored",
     ];
-    // The records keep their quotes: inside an element they need no escape.
-    for word in needed.into_iter().filter(|word| *word != "&quot;") {
+    for word in needed {
         assert!(html.contains(word), "{word}");
     }
+    // The records keep their quotes: inside an element they need no escape.
     assert!(html.contains("\"sharedEventID\": \"5b9d7c1e-1\""));
 }
 
@@ -426,8 +425,8 @@ fn a_page_without_insights_says_what_was_looked_at() {
 
 #[test]
 fn hostile_names_stay_text() {
-    let hostile = "x</script></style></title><script>alert(1)</script><img src=x onerror=alert(2)>\"' onclick='alert(3)' \
-                   &lt;b&gt; --> ]]> \u{202e}evil\u{0}";
+    let hostile = "x</script></style></title><script>alert(1)</script><img src=x onerror=alert(2)>\"' \
+                   onclick='alert(3)' &lt;b&gt; --> ]]> \u{202e}evil\u{0}";
     let mut incident = incident("high", 1, hostile);
     incident.start.shared_event_id = hostile.to_owned();
     incident.start.recipient_account_id = hostile.to_owned();

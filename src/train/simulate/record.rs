@@ -512,11 +512,11 @@ fn push_number(out: &mut String, value: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Options;
-    use super::super::account::Account;
-    use super::super::catalogue::apis;
-    use super::super::draw::Draw;
     use super::{Clock, Event, Fill};
+    use crate::train::simulate::Options;
+    use crate::train::simulate::account::Account;
+    use crate::train::simulate::catalogue::apis;
+    use crate::train::simulate::draw::Draw;
 
     #[test]
     fn every_template_gives_json() {
