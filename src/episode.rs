@@ -19,9 +19,9 @@ pub enum Episode {
     #[default]
     Quiet,
     /// `last_alarm` is the last minute with an alarm, `peak` the highest score.
-    Active { last_alarm: u32, peak: f64 },
+    Active { last_alarm: u32, peak: f32 },
     /// Over, but not forgotten.
-    Refractory { last_alarm: u32, peak: f64 },
+    Refractory { last_alarm: u32, peak: f32 },
 }
 
 impl Episode {
@@ -49,14 +49,14 @@ impl Episode {
     pub fn step(self, minute: u32, score: f64, threshold: f64) -> (Episode, bool) {
         let line = match self {
             Episode::Quiet | Episode::Active { .. } => threshold,
-            Episode::Refractory { peak, .. } => threshold.max(peak + REFRACTORY_MARGIN),
+            Episode::Refractory { peak, .. } => threshold.max(f64::from(peak) + REFRACTORY_MARGIN),
         };
         if score < line || score.is_nan() {
             return (self, false);
         }
         let peak = match self {
-            Episode::Active { peak, .. } => peak.max(score),
-            Episode::Quiet | Episode::Refractory { .. } => score,
+            Episode::Active { peak, .. } => peak.max(score as f32),
+            Episode::Quiet | Episode::Refractory { .. } => score as f32,
         };
         (Episode::Active { last_alarm: minute, peak }, true)
     }

@@ -135,7 +135,7 @@ pub fn scan(
         identities: Mutex::new(HashSet::new()),
     };
     let mut summary = Summary::default();
-    let mut fold = |parts: Vec<Part>, frontier: Minute| -> anyhow::Result<()> {
+    let mut fold = |parts: Vec<Part>, frontier: Minute, threads: usize| -> anyhow::Result<()> {
         let started = Instant::now();
         let mut rejects = Vec::new();
         for part in parts {
@@ -144,7 +144,7 @@ pub fn scan(
             summary.add(part.summary);
         }
         rejects.sort();
-        let advance = detector.advance(frontier, options.threads);
+        let advance = detector.advance(frontier, threads);
         summary.count(&advance);
         summary.folding += started.elapsed();
         summary.counters.open = detector.open_events();
@@ -159,7 +159,7 @@ pub fn scan(
                 return (vec![read()], Ok(()));
             }
             let readers: Vec<_> = (0..options.threads.min(group.objects.len())).map(|_| scope.spawn(read)).collect();
-            let folded = unfolded.take().map_or(Ok(()), |(parts, frontier)| fold(parts, frontier));
+            let folded = unfolded.take().map_or(Ok(()), |(parts, frontier)| fold(parts, frontier, 1));
             let parts = readers
                 .into_iter()
                 .map(|reader| reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -168,13 +168,14 @@ pub fn scan(
         });
         folded?;
         match options.threads {
-            1 => fold(parts, group.frontier)?,
+            1 => fold(parts, group.frontier, 1)?,
             _ => unfolded = Some((parts, group.frontier)),
         }
     }
     match unfolded {
-        Some((parts, frontier)) => fold(parts, frontier)?,
-        None if objects.is_empty() && !options.keep_open => fold(Vec::new(), Minute(i64::MAX))?,
+        // Nothing is left to read: all threads fold.
+        Some((parts, frontier)) => fold(parts, frontier, options.threads)?,
+        None if objects.is_empty() && !options.keep_open => fold(Vec::new(), Minute(i64::MAX), 1)?,
         None => {}
     }
     Ok(summary)
@@ -343,8 +344,8 @@ impl Summary {
         self.counters.scored += advance.events;
         self.counters.duplicate += advance.closed.duplicates;
         for calls in advance.closed.calls.chunk_by(|a, b| a.api == b.api) {
-            let api = &advance.closed.apis[calls[0].api as usize];
-            let coverage = self.coverage.entry((api.account_id.to_string(), api.region.to_string())).or_default();
+            let [account, region, ..] = advance.closed.api(calls[0].api);
+            let coverage = self.coverage.entry((account.to_owned(), region.to_owned())).or_default();
             coverage.events += calls.iter().map(|calls| u64::from(calls.count)).sum::<u64>();
             for calls in [&calls[0], &calls[calls.len() - 1]] {
                 let minute = Some(Minute(i64::from(calls.minute)));

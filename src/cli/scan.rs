@@ -162,6 +162,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
         let places = arguments.output.as_deref().map(|root| (root, &written[..]));
         eprint!("{}", closing_words(&summary, &insights, &rejects, started, places));
     }
+    // The process ends: handing back a million series one by one would only take time.
+    std::mem::forget(detector);
     if summary.counters.malformed > 0 {
         Ok(Ending::Partial)
     } else if arguments.fail_on_insight && !insights.is_empty() {

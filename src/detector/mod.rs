@@ -7,7 +7,7 @@
 mod series;
 mod snapshot;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use hashbrown::HashTable;
 use crate::event::{Category, MINUTES_PER_DAY, Minute};
 use crate::insight::{Insight, SeriesKey};
 use crate::judge::Model;
-use crate::window::{Attribute, Calls, Closed, Dictionary, OTHER, Tally};
+use crate::window::{Api, Attribute, Calls, Closed, Dictionary, OTHER, Tally};
 use series::{Caller, Cell, Context, Series};
 pub use snapshot::SnapshotError;
 
@@ -70,11 +70,11 @@ pub struct Detector {
     frontier: Minute,
     tally: Tally,
     /// The first minute known of each account.
-    accounts: BTreeMap<Arc<str>, u32>,
+    accounts: BTreeMap<u32, u32>,
     /// Hours with any call, by account and Region: a silent hour there is a gap in the trail, not a drop. Kept only
     /// where drops are looked for.
-    active_hours: BTreeMap<(Arc<str>, Arc<str>), BTreeSet<u32>>,
-    keys: Vec<SeriesKey>,
+    active_hours: BTreeMap<(u32, u32), BTreeSet<u32>>,
+    keys: Vec<Key>,
     series: Vec<Series>,
     /// Numbers of series, by the hash of their key.
     index: HashTable<u32>,
@@ -83,7 +83,72 @@ pub struct Detector {
     callers: Callers,
     /// How many there were after the last clean-up.
     callers_after_rebuild: usize,
-    strings: HashSet<Arc<str>>,
+    /// The hour of the last clean-up.
+    swept_hour: u32,
+    names: Names,
+}
+
+/// A series' key, in numbers of [`Names`]: a quarter of the memory of [`SeriesKey`], which insights carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Key {
+    account: u32,
+    region: u32,
+    event_source: u32,
+    event_name: u32,
+    category: Category,
+    /// [`NO_ERROR`]: call rate.
+    error_code: u32,
+}
+
+/// The empty string's number.
+const NO_ERROR: u32 = 0;
+
+impl Key {
+    pub(crate) fn is_error_rate(self) -> bool {
+        self.error_code != NO_ERROR
+    }
+}
+
+/// The strings of keys, each once.
+pub(crate) struct Names(Dictionary<1>);
+
+impl Names {
+    fn new() -> Names {
+        let mut names = Names(Dictionary::default());
+        names.intern("");
+        names
+    }
+
+    fn intern(&mut self, name: &str) -> u32 {
+        self.0.intern(&[name])
+    }
+
+    fn get(&self, name: u32) -> &str {
+        self.0.get(name)[0]
+    }
+
+    fn key(&mut self, [account, region, source, name, category]: [&str; 5], error_code: &str) -> Key {
+        Key {
+            account: self.intern(account),
+            region: self.intern(region),
+            event_source: self.intern(source),
+            event_name: self.intern(name),
+            category: Category::parse(category),
+            error_code: self.intern(error_code),
+        }
+    }
+
+    fn api(&self, key: Key) -> [&str; 5] {
+        let [account, region, source, name] =
+            [key.account, key.region, key.event_source, key.event_name].map(|name| self.get(name));
+        [account, region, source, name, key.category.as_str()]
+    }
+
+    /// The key as insights carry it.
+    pub(crate) fn series_key(&self, key: Key) -> SeriesKey {
+        let error_code = key.is_error_rate().then(|| self.get(key.error_code).into());
+        SeriesKey { api: Arc::new(Api::from_fields(self.api(key))), error_code }
+    }
 }
 
 /// Who called, in two parts: few values that AWS attributes, and the many that change by the hour.
@@ -143,7 +208,8 @@ impl Detector {
             active: BTreeSet::new(),
             callers: Callers::new(),
             callers_after_rebuild: 0,
-            strings: HashSet::new(),
+            swept_hour: 0,
+            names: Names::new(),
         }
     }
 
@@ -192,14 +258,15 @@ impl Detector {
             self.active.iter().copied().collect()
         };
         for id in waiting {
-            let (series, key) = (&mut self.series[id as usize], &self.keys[id as usize]);
+            let (series, key) = (&mut self.series[id as usize], self.keys[id as usize]);
             let context = Context {
                 options: &self.options,
                 model: &self.model,
                 model_name: &self.model_name,
                 callers: &self.callers,
-                history_start: self.accounts.get(&key.api.account_id).copied().unwrap_or(now),
-                active_hours: self.active_hours.get(&(key.api.account_id.clone(), key.api.region.clone())),
+                names: &self.names,
+                history_start: self.accounts.get(&key.account).copied().unwrap_or(now),
+                active_hours: self.active_hours.get(&(key.account, key.region)),
             };
             series.settle(&context, key, now, &mut insights);
             if !series.has_incident() {
@@ -218,16 +285,17 @@ impl Detector {
         for calls in closed.calls.chunk_by(|a, b| a.api == b.api) {
             let range = start..start + calls.len();
             start = range.end;
-            let api = Arc::new(closed.apis[calls[0].api as usize].shared(&mut self.strings));
+            let api = closed.api(calls[0].api);
+            let key = self.names.key(api, "");
             let first = calls[0].minute;
-            self.accounts.entry(api.account_id.clone()).and_modify(|m| *m = (*m).min(first)).or_insert(first);
+            self.accounts.entry(key.account).and_modify(|m| *m = (*m).min(first)).or_insert(first);
             if self.options.drops {
-                let hours = self.active_hours.entry((api.account_id.clone(), api.region.clone())).or_default();
+                let hours = self.active_hours.entry((key.account, key.region)).or_default();
                 hours.extend(calls.iter().map(|calls| calls.minute / 60));
             }
-            let writes_only = self.options.call_rate == CallRate::Write && api.category == Category::Management;
+            let writes_only = self.options.call_rate == CallRate::Write && key.category == Category::Management;
             if !writes_only || calls.iter().any(|calls| !calls.read_only) {
-                let series = self.series_of(SeriesKey { api: api.clone(), error_code: None });
+                let series = self.series_of(key);
                 work.push(Work { series, calls: WorkCalls::Api { range: range.clone(), writes_only } });
             }
             let mut errors: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
@@ -238,22 +306,22 @@ impl Detector {
                 }
             }
             for (code, places) in errors {
-                let error_code = Some(shared(&mut self.strings, code));
-                let series = self.series_of(SeriesKey { api: api.clone(), error_code });
+                let key = self.names.key(api, code);
+                let series = self.series_of(key);
                 work.push(Work { series, calls: WorkCalls::Error(places) });
             }
         }
         work
     }
 
-    fn series_of(&mut self, key: SeriesKey) -> u32 {
+    fn series_of(&mut self, key: Key) -> u32 {
         let hasher = FixedState::default();
         let keys = &self.keys;
-        if let Some(&id) = self.index.find(hasher.hash_one(&key), |&id| keys[id as usize] == key) {
+        if let Some(&id) = self.index.find(hasher.hash_one(key), |&id| keys[id as usize] == key) {
             return id;
         }
         let id = self.keys.len() as u32;
-        self.index.insert_unique(hasher.hash_one(&key), id, |&id| hasher.hash_one(&keys[id as usize]));
+        self.index.insert_unique(hasher.hash_one(key), id, |&id| hasher.hash_one(keys[id as usize]));
         self.keys.push(key);
         self.series.push(Series::default());
         id
@@ -270,20 +338,21 @@ impl Detector {
     ) -> Vec<Insight> {
         work.sort_unstable_by_key(|work| work.series);
         let (options, model, model_name, all_callers) = (&self.options, &self.model, &self.model_name, &self.callers);
-        let (accounts, active_hours, keys) = (&self.accounts, &self.active_hours, &self.keys);
+        let (accounts, active_hours, keys, names) = (&self.accounts, &self.active_hours, &self.keys, &self.names);
         let fold = |work: &[Work], series: &mut [Series], first: u32| {
             let mut insights = Vec::new();
             let mut active = Vec::new();
             for item in work {
-                let key = &keys[item.series as usize];
+                let key = keys[item.series as usize];
                 let series = &mut series[(item.series - first) as usize];
                 let context = Context {
                     options,
                     model,
                     model_name,
                     callers: all_callers,
-                    history_start: accounts.get(&key.api.account_id).copied().unwrap_or(now),
-                    active_hours: active_hours.get(&(key.api.account_id.clone(), key.api.region.clone())),
+                    names,
+                    history_start: accounts.get(&key.account).copied().unwrap_or(now),
+                    active_hours: active_hours.get(&(key.account, key.region)),
                 };
                 for_each_cell(&closed.calls, callers, &item.calls, |cell| {
                     series.step(&context, key, cell, &mut insights);
@@ -334,32 +403,58 @@ impl Detector {
         for hours in self.active_hours.values_mut() {
             *hours = hours.split_off(&(now / 60).saturating_sub(48));
         }
+        // Once an hour: a look at every series costs little, but not nothing.
+        // At the end of all input there is nobody left to remember for, nor anything to gain.
+        if now / 60 == self.swept_hour || now == u32::MAX {
+            return;
+        }
+        self.swept_hour = now / 60;
+        self.series.iter_mut().for_each(|series| series.cool(now));
         let dead = self.series.iter().filter(|series| series.is_forgotten(now)).count();
         if dead * 4 > self.series.len() {
-            let hasher = FixedState::default();
-            let mut keys = Vec::with_capacity(self.keys.len() - dead);
-            let mut series = Vec::with_capacity(self.keys.len() - dead);
-            self.active.clear();
-            for (key, state) in std::mem::take(&mut self.keys).into_iter().zip(std::mem::take(&mut self.series)) {
-                if state.is_forgotten(now) {
-                    continue;
-                }
-                if state.has_incident() {
-                    self.active.insert(keys.len() as u32);
-                }
-                keys.push(key);
-                series.push(state);
-            }
-            (self.keys, self.series) = (keys, series);
-            self.index.clear();
-            for id in 0..self.keys.len() as u32 {
-                let keys = &self.keys;
-                self.index
-                    .insert_unique(hasher.hash_one(&keys[id as usize]), id, |&id| hasher.hash_one(&keys[id as usize]));
-            }
-            self.strings.retain(|string| Arc::strong_count(string) > 1);
+            let mut index = 0..;
+            let keys = std::mem::take(&mut self.keys);
+            let alive: Vec<bool> = self.series.iter().map(|series| !series.is_forgotten(now)).collect();
+            let is_alive = |place: Option<usize>| place.is_some_and(|place| alive[place]);
+            self.series.retain(|_| is_alive(index.next()));
+            let mut index = 0..;
+            self.keys = keys.into_iter().filter(|_| is_alive(index.next())).collect();
+            self.rebuild_names();
         }
         self.rebuild_callers();
+    }
+
+    /// Keeps only the names that something names, and finds every series anew.
+    fn rebuild_names(&mut self) {
+        let mut names = Names::new();
+        let old = &self.names;
+        let mut move_over = |name: u32| names.intern(old.get(name));
+        for key in &mut self.keys {
+            for name in [&mut key.account, &mut key.region, &mut key.event_source, &mut key.event_name] {
+                *name = move_over(*name);
+            }
+            key.error_code = move_over(key.error_code);
+        }
+        self.accounts = self.accounts.iter().map(|(account, minute)| (move_over(*account), *minute)).collect();
+        self.active_hours = std::mem::take(&mut self.active_hours)
+            .into_iter()
+            .map(|((account, region), hours)| ((move_over(account), move_over(region)), hours))
+            .collect();
+        self.names = names;
+        self.rebuild_index();
+    }
+
+    fn rebuild_index(&mut self) {
+        let hasher = FixedState::default();
+        let keys = &self.keys;
+        self.index.clear();
+        self.active.clear();
+        for (id, (key, series)) in keys.iter().zip(&self.series).enumerate() {
+            self.index.insert_unique(hasher.hash_one(key), id as u32, |&id| hasher.hash_one(keys[id as usize]));
+            if series.has_incident() {
+                self.active.insert(id as u32);
+            }
+        }
     }
 
     /// Throws away callers that no series names any more, once they are the greater part.
@@ -380,16 +475,6 @@ impl Detector {
         self.callers_after_rebuild = fresh.coarse.len() + fresh.fine.len();
         self.callers = fresh;
     }
-}
-
-/// One string for all who hold it.
-fn shared(strings: &mut HashSet<Arc<str>>, text: &str) -> Arc<str> {
-    if let Some(known) = strings.get(text) {
-        return known.clone();
-    }
-    let new: Arc<str> = text.into();
-    strings.insert(new.clone());
-    new
 }
 
 /// Cuts work into parts of about equal numbers of calls. Every series lies in one part.

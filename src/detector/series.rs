@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Callers, FORGET_MINUTES, OTHER_ID, Options};
+use super::{Callers, FORGET_MINUTES, Key, Names, OTHER_ID, Options};
 use crate::baseline::{Baseline, Predictive};
 use crate::episode::Episode;
 use crate::event::{MINUTES_PER_DAY, Minute};
-use crate::insight::{Attributed, BASELINE_DAYS, Direction, Insight, Rate, SeriesKey, State, baseline_from};
+use crate::insight::{Attributed, BASELINE_DAYS, Direction, Insight, Rate, State, baseline_from};
 use crate::judge::{Judge, Model};
 use crate::window::Attribute;
 
@@ -36,6 +36,7 @@ pub(super) struct Context<'a> {
     pub(super) model: &'a Model,
     pub(super) model_name: &'a Arc<str>,
     pub(super) callers: &'a Callers,
+    pub(super) names: &'a Names,
     /// First minute known of the account.
     pub(super) history_start: u32,
     /// Hours in which anything was called in the account and Region.
@@ -49,6 +50,9 @@ struct Recent {
     caller: Caller,
     count: u32,
 }
+
+/// In the order of time.
+type RecentCalls = Vec<Recent>;
 
 /// A caller's calls on a day of the last week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,7 +93,8 @@ pub(super) struct Series {
     baseline: Baseline,
     episode: Episode,
     last: u32,
-    recent: Vec<Recent>,
+    /// None while idle: one word instead of three in a million series.
+    recent: Option<Box<RecentCalls>>,
     days: Vec<Daily>,
     /// How many of them there were when they were last sorted and added up.
     days_sorted: u32,
@@ -154,7 +159,7 @@ impl Series {
     }
 
     /// Folds in one minute.
-    pub(super) fn step(&mut self, context: &Context, key: &SeriesKey, cell: &Cell, out: &mut Vec<Insight>) {
+    pub(super) fn step(&mut self, context: &Context, key: Key, cell: &Cell, out: &mut Vec<Insight>) {
         let minute = cell.minute;
         self.settle(context, key, minute, out);
         if self.is_forgotten(minute) {
@@ -162,7 +167,11 @@ impl Series {
         }
         self.last = minute;
         self.age_callers(minute, context.callers);
-        self.recent.extend(cell.callers.iter().map(|&(caller, count)| Recent { minute, caller, count }));
+        self.recent.get_or_insert_default().extend(cell.callers.iter().map(|&(caller, count)| Recent {
+            minute,
+            caller,
+            count,
+        }));
 
         let features = self.judge.measure(minute, cell.count, context.history_start);
         let warm = minute >= context.history_start + context.options.warmup_minutes;
@@ -186,7 +195,7 @@ impl Series {
     }
 
     /// Lets time pass up to the start of minute `now`.
-    pub(super) fn settle(&mut self, context: &Context, key: &SeriesKey, now: u32, out: &mut Vec<Insight>) {
+    pub(super) fn settle(&mut self, context: &Context, key: Key, now: u32, out: &mut Vec<Insight>) {
         if let Some(over) = self.episode.over_from()
             && over <= now
             && let Some(incident) = self.incident.take()
@@ -202,18 +211,19 @@ impl Series {
     /// Gives back what only a busy series needs. Changes nothing of what is said later.
     pub(super) fn cool(&mut self, now: u32) {
         self.judge.cool(now);
-        if self.recent.capacity() > 0 && now > self.last.saturating_add(RECENT_MINUTES) && self.incident.is_none() {
+        if self.recent.is_some() && now > self.last.saturating_add(RECENT_MINUTES) && self.incident.is_none() {
             self.move_to_days(now);
-            self.recent = Vec::new();
+            self.recent = None;
         }
-        if self.days.len() * 2 < self.days.capacity() {
-            self.days.shrink_to_fit();
-        }
+        self.forget_days(now);
     }
 
     /// Renames callers.
     pub(super) fn renumber(&mut self, mut rename: impl FnMut(Caller) -> Caller) {
-        self.recent.iter_mut().for_each(|recent| recent.caller = rename(recent.caller));
+        self.recent
+            .iter_mut()
+            .flat_map(|recent| recent.iter_mut())
+            .for_each(|recent| recent.caller = rename(recent.caller));
         self.days.iter_mut().for_each(|daily| daily.caller = rename(daily.caller));
         let incident = self.incident.iter_mut().flat_map(|incident| {
             let Incident { baseline, counted, tail, .. } = &mut **incident;
@@ -223,12 +233,20 @@ impl Series {
         incident.chain(drop).for_each(|(caller, _)| *caller = rename(*caller));
     }
 
-    /// Moves callers older than an hour to their day, and drops days older than the baseline.
-    fn age_callers(&mut self, minute: u32, callers: &Callers) {
-        let oldest = (minute / MINUTES_PER_DAY as u32).saturating_sub(BASELINE_DAYS as u32 + 1);
+    /// Drops days that no baseline from now on can reach. Changes nothing of what is said later.
+    fn forget_days(&mut self, now: u32) {
+        let oldest = (now / MINUTES_PER_DAY as u32).saturating_sub(BASELINE_DAYS as u32 + 1);
         if self.days.first().is_some_and(|daily| daily.day < oldest) {
             self.days.retain(|daily| daily.day >= oldest);
+            if self.days.is_empty() {
+                self.days = Vec::new();
+            }
         }
+    }
+
+    /// Moves callers older than an hour to their day.
+    fn age_callers(&mut self, minute: u32, callers: &Callers) {
+        self.forget_days(minute);
         self.move_to_days(minute);
         // A day is folded once no minute of it can still come: the result depends on the day's calls alone.
         let over = minute.saturating_sub(RECENT_MINUTES) / MINUTES_PER_DAY as u32;
@@ -238,13 +256,17 @@ impl Series {
     }
 
     fn move_to_days(&mut self, minute: u32) {
-        let old = self.recent.partition_point(|recent| recent.minute + RECENT_MINUTES < minute);
-        for recent in self.recent.drain(..old) {
+        let Some(recent) = &mut self.recent else { return };
+        let old = recent.partition_point(|recent| recent.minute + RECENT_MINUTES < minute);
+        for recent in recent.drain(..old) {
             let day = recent.minute / MINUTES_PER_DAY as u32;
             let today = self.days.iter_mut().rev().take_while(|daily| daily.day == day);
             match today.take(DAY_CALLERS_SEARCHED).find(|daily| daily.caller == recent.caller) {
                 Some(known) => known.count = known.count.saturating_add(recent.count),
                 None => {
+                    if self.days.len() == self.days.capacity() {
+                        self.days.reserve_exact(1 + self.days.len() / 2);
+                    }
                     self.days.push(Daily { day, caller: recent.caller, count: recent.count });
                     // Few callers were found again by searching; the others are added up once they have doubled.
                     if self.days.len() >= self.days_sorted as usize * 2 + DAY_CALLERS_SEARCHED {
@@ -284,12 +306,16 @@ impl Series {
         self.days = folded;
     }
 
+    fn recent(&self) -> impl Iterator<Item = &Recent> {
+        self.recent.iter().flat_map(|recent| recent.iter())
+    }
+
     /// Calls in the reported baseline of an incident that starts at `start`, and who made them.
     fn baseline_before(&self, start: u32) -> (u64, Vec<(Caller, u64)>, bool) {
         let from_day = (baseline_from(Minute(i64::from(start))).0 / MINUTES_PER_DAY) as u32;
         let mut counts = Vec::new();
         let days = self.days.iter().filter(|daily| daily.day >= from_day);
-        let recent = self.recent.iter().filter(|recent| recent.minute < start);
+        let recent = self.recent().filter(|recent| recent.minute < start);
         for (caller, count) in
             days.map(|daily| (daily.caller, daily.count)).chain(recent.map(|recent| (recent.caller, recent.count)))
         {
@@ -313,14 +339,14 @@ impl Series {
         start
     }
 
-    fn start(&mut self, context: &Context, key: &SeriesKey, alarm: u32, score: f64, out: &mut Vec<Insight>) {
+    fn start(&mut self, context: &Context, key: Key, alarm: u32, score: f64, out: &mut Vec<Insight>) {
         let predictive = self.baseline.predict(Minute(i64::from(alarm)));
         let forecast = predictive.forecast();
         let start = self.walk_back(alarm, forecast.upper);
         let (baseline_count, baseline, exact) = self.baseline_before(start);
         let trigger_from = start.min(alarm + 1 - TRIGGER_MINUTES);
         let in_window = |from: u32| -> Vec<(Caller, u64)> {
-            let recent = self.recent.iter().filter(|recent| recent.minute >= from);
+            let recent = self.recent().filter(|recent| recent.minute >= from);
             let mut counts = recent.map(|recent| (recent.caller, u64::from(recent.count))).collect();
             merge_counts(&mut counts);
             counts
@@ -328,7 +354,7 @@ impl Series {
         let trigger = in_window(trigger_from);
         let mut counted = in_window(start);
         // The alarm's own minute is counted by the step that follows.
-        for recent in self.recent.iter().filter(|recent| recent.minute == alarm) {
+        for recent in self.recent().filter(|recent| recent.minute == alarm) {
             if let Some(known) = counted.iter_mut().find(|(caller, _)| *caller == recent.caller) {
                 known.1 -= u64::from(recent.count);
             }
@@ -350,7 +376,7 @@ impl Series {
             predictive,
         };
         out.push(Insight {
-            series: key.clone(),
+            series: context.names.series_key(key),
             state: State::Start,
             direction: Direction::Up,
             start: Minute(i64::from(start)),
@@ -396,7 +422,7 @@ impl Series {
     }
 
     /// Compares complete hours with the forecast's lower tail.
-    fn look_for_drops(&mut self, context: &Context, key: &SeriesKey, now: u32, out: &mut Vec<Insight>) {
+    fn look_for_drops(&mut self, context: &Context, key: Key, now: u32, out: &mut Vec<Insight>) {
         let Some(active) = context.active_hours else { return };
         let warm = (context.history_start + context.options.warmup_minutes).div_ceil(60);
         let first = self.drop_hour.max(warm).max(self.last / 60);
@@ -440,12 +466,12 @@ impl Incident {
         Rate { count: self.baseline_count, minutes: start.0 - baseline_from(start).0 }
     }
 
-    fn end(mut self, context: &Context, key: &SeriesKey, over: u32) -> Insight {
+    fn end(mut self, context: &Context, key: Key, over: u32) -> Insight {
         merge_counts(&mut self.counted);
         let end = self.last_unusual + 1;
         let rate = Rate { count: self.counted.iter().map(|c| c.1).sum(), minutes: i64::from(end - self.start) };
         Insight {
-            series: key.clone(),
+            series: context.names.series_key(key),
             state: State::End,
             direction: Direction::Up,
             start: Minute(i64::from(self.start)),
@@ -465,11 +491,11 @@ impl Incident {
 }
 
 impl Drop {
-    fn insight(&self, context: &Context, key: &SeriesKey, state: State, decided_hour: u32) -> Insight {
+    fn insight(&self, context: &Context, key: Key, state: State, decided_hour: u32) -> Insight {
         let start = Minute(i64::from(self.hour) * 60);
         let minutes = i64::from(self.hours) * 60;
         Insight {
-            series: key.clone(),
+            series: context.names.series_key(key),
             state,
             direction: Direction::Down,
             start,
@@ -524,12 +550,7 @@ fn compact(days: &mut Vec<Daily>) {
 }
 
 /// Counts by value for every attribute that has values.
-fn attribute(
-    callers: &Callers,
-    key: &SeriesKey,
-    insight: &[(Caller, u64)],
-    baseline: &[(Caller, u64)],
-) -> Vec<Attributed> {
+fn attribute(callers: &Callers, key: Key, insight: &[(Caller, u64)], baseline: &[(Caller, u64)]) -> Vec<Attributed> {
     let value_of = |attribute: Attribute, caller: Caller| -> &str {
         let [arn, agent, error, resource] = callers.coarse.get(caller.coarse);
         let [session, access_key, address] = callers.fine.get(caller.fine);
@@ -560,7 +581,7 @@ fn attribute(
     };
     Attribute::ALL
         .into_iter()
-        .filter(|attribute| *attribute != Attribute::ErrorCode || key.error_code.is_none())
+        .filter(|attribute| *attribute != Attribute::ErrorCode || !key.is_error_rate())
         .map(|attribute| Attributed {
             attribute,
             insight: by_value(attribute, insight),

@@ -1,21 +1,14 @@
 //! A detector's whole state as bytes and back, so that a run can stop and another go on as if nothing had happened.
 //! Knows no file: writing them safely is the store's work.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::hash::BuildHasher;
-use std::sync::Arc;
-
-use foldhash::quality::FixedState;
-use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::series::Series;
-use super::{Callers, Detector, Options, shared};
-use crate::event::{Category, Minute};
-use crate::insight::SeriesKey;
+use super::{Callers, Detector, Options};
+use crate::event::Minute;
 use crate::judge::Model;
-use crate::window::{Api, Dictionary, Tally};
+use crate::window::{Dictionary, Tally};
 
 /// Raised with every change of what is stored.
 const VERSION: u32 = 1;
@@ -39,7 +32,7 @@ struct Stored {
     model: String,
     accounts: Vec<(String, u32)>,
     active_hours: Vec<(String, String, Vec<u32>)>,
-    series: Vec<([String; 4], bool, Option<String>, Series)>,
+    series: Vec<([String; 5], String, Series)>,
     coarse: Vec<[String; 4]>,
     fine: Vec<[String; 3]>,
     tally: Vec<u8>,
@@ -63,12 +56,17 @@ impl Detector {
         let stored = Stored {
             frontier: self.frontier.0,
             model: self.model.name.clone(),
-            accounts: self.accounts.iter().map(|(account, minute)| (account.to_string(), *minute)).collect(),
+            accounts: self
+                .accounts
+                .iter()
+                .map(|(account, minute)| (self.names.get(*account).to_owned(), *minute))
+                .collect(),
             active_hours: self
                 .active_hours
                 .iter()
                 .map(|((account, region), hours)| {
-                    (account.to_string(), region.to_string(), hours.iter().copied().collect())
+                    let [account, region] = [account, region].map(|name| self.names.get(*name).to_owned());
+                    (account, region, hours.iter().copied().collect())
                 })
                 .collect(),
             series: self
@@ -76,10 +74,8 @@ impl Detector {
                 .iter()
                 .zip(&self.series)
                 .map(|(key, series)| {
-                    let api = &key.api;
-                    let names = [&api.account_id, &api.region, &api.event_source, &api.event_name];
-                    let error = key.error_code.as_deref().map(str::to_owned);
-                    (names.map(|name| name.to_string()), api.category == Category::Data, error, series.clone())
+                    let error_code = self.names.get(key.error_code).to_owned();
+                    (self.names.api(*key).map(str::to_owned), error_code, series.clone())
                 })
                 .collect(),
             coarse: lists(&self.callers.coarse),
@@ -102,54 +98,33 @@ impl Detector {
         if stored.model != model.name {
             return Err(SnapshotError::Model(stored.model, model.name));
         }
-        let mut strings = HashSet::new();
         let callers = Callers { coarse: dictionary(&stored.coarse), fine: dictionary(&stored.fine) };
         let (coarse, fine) = (callers.coarse.len() as u32, callers.fine.len() as u32);
         let mut detector = Detector::new(options, model);
         let mut all_known = true;
-        for ([account, region, source, name], data, error, mut series) in stored.series {
-            let api = Arc::new(Api {
-                account_id: shared(&mut strings, &account),
-                region: shared(&mut strings, &region),
-                event_source: shared(&mut strings, &source),
-                event_name: shared(&mut strings, &name),
-                category: if data { Category::Data } else { Category::Management },
-            });
+        for (api, error_code, mut series) in stored.series {
             series.renumber(|caller| {
                 all_known &= caller.coarse < coarse && caller.fine < fine;
                 caller
             });
-            let id = detector.keys.len() as u32;
-            if series.has_incident() {
-                detector.active.insert(id);
-            }
-            detector.keys.push(SeriesKey { api, error_code: error.map(|code| shared(&mut strings, &code)) });
+            let key = detector.names.key(api.each_ref().map(String::as_str), &error_code);
+            detector.keys.push(key);
             detector.series.push(series);
         }
         if !all_known {
             return Err(SnapshotError::Caller);
         }
-        let hasher = FixedState::default();
-        let mut index = HashTable::new();
-        for (id, key) in detector.keys.iter().enumerate() {
-            index.insert_unique(hasher.hash_one(key), id as u32, |&id: &u32| {
-                hasher.hash_one(&detector.keys[id as usize])
-            });
-        }
-        detector.index = index;
+        detector.rebuild_index();
         detector.callers = callers;
         detector.frontier = Minute(stored.frontier);
-        detector.accounts =
-            stored.accounts.iter().map(|(account, minute)| (shared(&mut strings, account), *minute)).collect();
-        detector.active_hours = stored
-            .active_hours
-            .into_iter()
-            .map(|(account, region, hours)| {
-                let place = (shared(&mut strings, &account), shared(&mut strings, &region));
-                (place, hours.into_iter().collect::<BTreeSet<u32>>())
-            })
-            .collect::<BTreeMap<_, _>>();
-        detector.strings = strings;
+        for (account, minute) in &stored.accounts {
+            let account = detector.names.intern(account);
+            detector.accounts.insert(account, *minute);
+        }
+        for (account, region, hours) in stored.active_hours {
+            let place = (detector.names.intern(&account), detector.names.intern(&region));
+            detector.active_hours.insert(place, hours.into_iter().collect());
+        }
         detector.tally = Tally::from_bytes(&stored.tally)?;
         Ok(detector)
     }

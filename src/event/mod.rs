@@ -67,6 +67,11 @@ pub enum Category {
 }
 
 impl Category {
+    /// `Data`, or else `Management`.
+    pub fn parse(name: &str) -> Category {
+        if name == Category::Data.as_str() { Category::Data } else { Category::Management }
+    }
+
     /// As CloudTrail spells it.
     pub fn as_str(self) -> &'static str {
         match self {

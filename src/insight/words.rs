@@ -111,13 +111,15 @@ pub fn reason(insight: &Insight) -> String {
         }
     };
     let (_, lower, upper) = insight.expected;
+    let expected = match upper {
+        0.0 => "none".to_owned(),
+        _ => format!("{} to {}", per_minute(lower), per_minute(upper)),
+    };
     let mut text = format!(
-        "{what} {count} in {minutes_said}, {} to {} UTC{so_far}: {} a minute, {usual} ({} to {} expected at this hour).",
+        "{what} {count} in {minutes_said}, {} to {} UTC{so_far}: {} a minute, {usual} ({expected} expected at this hour).",
         clock(until - minutes),
         clock(until),
         per_minute(insight.insight.average()),
-        per_minute(lower),
-        per_minute(upper),
     );
     let excess = insight.excess();
     let callers = excess.iter().find(|(attribute, _)| *attribute == Attribute::UserIdentityArn);

@@ -95,7 +95,7 @@ impl History {
             History::List(list) => match SmallHourMax::of(hour) {
                 Some(small) if list.len() < LIST_MAX => {
                     if list.len() == list.capacity() {
-                        list.reserve_exact(2 + list.len() / 4);
+                        list.reserve_exact(2 + list.len() / 8);
                     }
                     list.push(small);
                 }

@@ -54,22 +54,18 @@ pub struct Judge {
     /// The last minute with calls; 0: none yet.
     last: u32,
     /// Faded sums up to and with `last`: calls, minutes with calls.
-    calls: f64,
-    active_minutes: f64,
+    calls: f32,
+    active_minutes: f32,
     /// Faded counts of hours and days with calls, before the hour and the day of `last`.
-    active_hours: f64,
-    active_days: f64,
-    /// Bit `i`: calls in minute `last - i`.
-    minutes: u64,
-    /// Largest sums of the hour of `last` so far.
-    hour_max: [u32; 4],
+    active_hours: f32,
+    active_days: f32,
     /// Minutes before this one were part of an incident and are no record. 0: none.
     frozen_until: u32,
     history: History,
     hot: Option<Box<Hot>>,
 }
 
-/// What is needed only within an hour of calls.
+/// What is needed only within two hours of calls.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Hot {
     /// Minutes with calls in the last hour, oldest first.
@@ -77,6 +73,10 @@ struct Hot {
     /// Sums over the scales up to `last`, and where in `recent` each begins.
     sums: [u32; 4],
     begins: [u8; 4],
+    /// Bit `i`: calls in minute `last - i`.
+    minutes: u64,
+    /// Largest sums of the hour of `last` so far.
+    hour_max: [u32; 4],
     /// Of the hour named; they change only between hours.
     #[serde(skip)]
     references: Option<(u32, References)>,
@@ -99,6 +99,17 @@ impl Hot {
         if count > 0 {
             self.recent.push_back((minute, count));
             self.sums.iter_mut().for_each(|sum| *sum = sum.saturating_add(count));
+        }
+    }
+}
+
+impl Hot {
+    /// A sum that reaches back into a frozen minute is no record.
+    fn raise_hour_max(&mut self, minute: u32, frozen_until: u32) {
+        for (scale, minutes) in SCALES.into_iter().enumerate() {
+            if frozen_until == 0 || minute + 1 >= frozen_until.saturating_add(minutes) {
+                self.hour_max[scale] = self.hour_max[scale].max(self.sums[scale]);
+            }
         }
     }
 }
@@ -134,11 +145,11 @@ impl Judge {
         let since = minute.saturating_sub(history_start);
         let idle = if self.last == 0 { u32::MAX } else { minute - self.last };
         let fade = if self.last == 0 { 0.0 } else { decay(idle - 1, HALF_LIFE_MINUTES) };
-        let (calls, active) = (self.calls * fade, self.active_minutes * fade);
+        let (calls, active) = (f64::from(self.calls) * fade, f64::from(self.active_minutes) * fade);
         let minutes_elapsed = elapsed(since, HALF_LIFE_MINUTES);
         let days_elapsed = elapsed((minute / 1440).saturating_sub(history_start / 1440), HALF_LIFE_DAYS);
         // Bit 63 of `before` is the call 64 minutes ago: the weights were fitted with it counted, so it is.
-        let before = if idle > 64 { 0 } else { (u128::from(self.minutes) << (idle - 1)) as u64 };
+        let before = if idle > 64 { 0 } else { hot.minutes << (idle - 1) };
         let old = before >> 63;
         Some([
             r[0],
@@ -151,9 +162,9 @@ impl Judge {
             ln[0],
             ln[1],
             ((calls + 1.0) / (minutes_elapsed + 60.0)).ln(),
-            self.active_hours / (minutes_elapsed / 60.0).max(1.0),
+            f64::from(self.active_hours) / (minutes_elapsed / 60.0).max(1.0),
             active / minutes_elapsed.max(1.0),
-            self.active_days / days_elapsed.max(1.0),
+            f64::from(self.active_days) / days_elapsed.max(1.0),
             f64::from((before & ((1 << 14) - 1)).count_ones()) + 1.0 + old as f64,
             f64::from((before & ((1 << 59) - 1)).count_ones()) + 1.0 + old as f64,
             (1.0 + f64::from(idle.min(GAP_MINUTES_MAX))).ln(),
@@ -165,18 +176,20 @@ impl Judge {
     pub fn learn(&mut self, minute: u32, count: u32) {
         let idle = if self.last == 0 { 64 } else { (minute - self.last).min(64) };
         let fade = if self.last == 0 { 0.0 } else { decay(minute - self.last, HALF_LIFE_MINUTES) };
-        self.calls = self.calls * fade + f64::from(count);
-        self.active_minutes = self.active_minutes * fade + 1.0;
-        self.minutes = if idle >= 64 { 1 } else { self.minutes << idle | 1 };
+        self.calls = (f64::from(self.calls) * fade) as f32 + count as f32;
+        self.active_minutes = (f64::from(self.active_minutes) * fade) as f32 + 1.0;
         self.last = minute;
-        let sums = self.hot.as_ref().map_or([0; 4], |hot| hot.sums);
-        self.raise_hour_max(minute, sums);
+        let hot = self.hot.get_or_insert_default();
+        hot.minutes = if idle >= 64 { 1 } else { hot.minutes << idle | 1 };
+        hot.raise_hour_max(minute, self.frozen_until);
     }
 
     /// From now on, minutes before `until` are no record, nor is what this hour has reached so far.
     pub fn freeze(&mut self, until: u32) {
         self.frozen_until = until;
-        self.hour_max = [0; 4];
+        if let Some(hot) = &mut self.hot {
+            hot.hour_max = [0; 4];
+        }
     }
 
     /// Minutes with calls in the last hour of calls, oldest first.
@@ -187,19 +200,9 @@ impl Judge {
     /// Gives back the memory that only a series with recent calls needs. `now`: no call before it is still to come.
     /// Changes nothing of what is said later.
     pub fn cool(&mut self, now: u32) {
-        if self.hot.is_some() && now / 60 > self.last / 60 + 1 {
+        if self.hot.is_some() && now / 60 > self.last / 60 + 1 && now > self.last.saturating_add(u64::BITS) {
             self.commit_hours(now / 60);
-            self.hour_max = [0; 4];
             self.hot = None;
-        }
-    }
-
-    fn raise_hour_max(&mut self, minute: u32, sums: [u32; 4]) {
-        for scale in 0..SCALES.len() {
-            // A sum that reaches back into a frozen minute is no record.
-            if minute + 1 >= self.frozen_until.saturating_add(SCALES[scale]) || self.frozen_until == 0 {
-                self.hour_max[scale] = self.hour_max[scale].max(sums[scale]);
-            }
         }
     }
 
@@ -211,27 +214,26 @@ impl Judge {
         }
         self.commit_hours(hour);
         let fade = decay(hour - last_hour - 1, HALF_LIFE_HOURS);
-        self.active_hours = (self.active_hours * decay(1, HALF_LIFE_HOURS) + 1.0) * fade;
+        self.active_hours = ((f64::from(self.active_hours) * decay(1, HALF_LIFE_HOURS) + 1.0) * fade) as f32;
         let days = hour / 24 - last_hour / 24;
         if days > 0 {
             let fade = decay(days - 1, HALF_LIFE_DAYS);
-            self.active_days = (self.active_days * decay(1, HALF_LIFE_DAYS) + 1.0) * fade;
+            self.active_days = ((f64::from(self.active_days) * decay(1, HALF_LIFE_DAYS) + 1.0) * fade) as f32;
         }
     }
 
     /// Hands the maxima of the last hour with calls to the history, and those of the hour after it, whose first sums
     /// still reach back.
     fn commit_hours(&mut self, hour: u32) {
-        let last_hour = self.last / 60;
-        self.history.push(HourMax { hour: last_hour, max: self.hour_max });
-        self.hour_max = [0; 4];
         let Some(hot) = &mut self.hot else { return };
+        let last_hour = self.last / 60;
+        self.history.push(HourMax { hour: last_hour, max: hot.hour_max });
+        hot.hour_max = [0; 4];
         hot.slide((last_hour + 1) * 60, 0);
-        let sums = hot.sums;
-        self.raise_hour_max((last_hour + 1) * 60, sums);
+        hot.raise_hour_max((last_hour + 1) * 60, self.frozen_until);
         if hour > last_hour + 1 {
-            self.history.push(HourMax { hour: last_hour + 1, max: self.hour_max });
-            self.hour_max = [0; 4];
+            self.history.push(HourMax { hour: last_hour + 1, max: hot.hour_max });
+            hot.hour_max = [0; 4];
         }
     }
 }

@@ -110,7 +110,8 @@ impl Found {
                 continue;
             }
             let path = entry.path();
-            let name = path.to_string_lossy().replace('\\', "/");
+            let name = path.to_string_lossy();
+            let name = if name.contains('\\') { name.replace('\\', "/") } else { name.into_owned() };
             if !named_file && !ENDINGS.iter().any(|ending| name.ends_with(ending)) {
                 self.other_files += 1;
                 continue;

@@ -43,7 +43,7 @@ impl RatesWriter {
     /// Takes in closed minutes and writes the days that are complete.
     pub fn add(&mut self, advance: &Advance) -> Result<(), StoreError> {
         for calls in advance.closed.calls.chunk_by(|a, b| (a.api, a.minute) == (b.api, b.minute)) {
-            let api = &advance.closed.apis[calls[0].api as usize];
+            let api = Api::from_fields(advance.closed.api(calls[0].api));
             let minute = i64::from(calls[0].minute);
             let mut errors: BTreeMap<&str, u64> = BTreeMap::new();
             for call in calls {

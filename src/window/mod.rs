@@ -5,7 +5,6 @@
 mod dictionary;
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::ops::Range;
 use std::sync::Arc;
@@ -77,32 +76,14 @@ fn api_fields<'a>(event: &Event<'a>) -> [&'a str; 5] {
 }
 
 impl Api {
-    /// The same, holding strings from the pool.
-    pub fn shared(&self, strings: &mut HashSet<Arc<str>>) -> Api {
-        let mut share = |text: &Arc<str>| match strings.get(text) {
-            Some(known) => known.clone(),
-            None => {
-                strings.insert(text.clone());
-                text.clone()
-            }
-        };
-        Api {
-            account_id: share(&self.account_id),
-            region: share(&self.region),
-            event_source: share(&self.event_source),
-            event_name: share(&self.event_name),
-            category: self.category,
-        }
-    }
-
-    fn from_fields([account_id, region, event_source, event_name, category]: [&str; 5]) -> Api {
-        let category = if category == Category::Data.as_str() { Category::Data } else { Category::Management };
+    /// From its fields, in the order in which APIs are sorted.
+    pub fn from_fields([account_id, region, event_source, event_name, category]: [&str; 5]) -> Api {
         Api {
             account_id: account_id.into(),
             region: region.into(),
             event_source: event_source.into(),
             event_name: event_name.into(),
-            category,
+            category: Category::parse(category),
         }
     }
 }
@@ -268,7 +249,7 @@ impl Tally {
                 self.hour(hour).push(Row { api, caller, ..row });
             }
         }
-        Closed::from_rows(&taken.apis, taken.callers, rows)
+        Closed::from_rows(taken.apis, taken.callers, rows)
     }
 }
 
@@ -310,7 +291,9 @@ impl Tally {
 
 /// The minutes a frontier has passed: per API, in time order, each event once.
 pub struct Closed {
-    pub apis: Vec<Api>,
+    apis: Dictionary<5>,
+    /// Numbers in `apis`, in the order of the names.
+    by_name: Vec<u32>,
     callers: Dictionary<CALLER_FIELDS>,
     /// Sorted by (API, minute, caller); API numbers are in the order of [`Api`].
     pub calls: Vec<Calls>,
@@ -321,7 +304,7 @@ pub struct Closed {
 /// The calls of one API in one minute by one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Calls {
-    /// Index into [`Closed::apis`].
+    /// For [`Closed::api`]; in the order of the names.
     pub api: u32,
     pub minute: u32,
     /// For [`Closed::caller`].
@@ -331,7 +314,7 @@ pub struct Calls {
 }
 
 impl Closed {
-    fn from_rows(apis: &Dictionary<5>, callers: Dictionary<CALLER_FIELDS>, rows: Vec<Row>) -> Closed {
+    fn from_rows(apis: Dictionary<5>, callers: Dictionary<CALLER_FIELDS>, rows: Vec<Row>) -> Closed {
         // Numbers follow arrival; ranks follow the names, so that everything later is the same for any arrival.
         let mut by_name: Vec<u32> = (0..apis.len() as u32).collect();
         by_name.sort_unstable_by(|&a, &b| apis.get(a).cmp(&apis.get(b)));
@@ -383,8 +366,12 @@ impl Closed {
             }
             same
         });
-        let apis = by_name.iter().map(|&id| Api::from_fields(apis.get(id))).collect();
-        Closed { apis, callers, calls, duplicates }
+        Closed { apis, by_name, callers, calls, duplicates }
+    }
+
+    /// The API's account, Region, event source, event name and category.
+    pub fn api(&self, api: u32) -> [&str; 5] {
+        self.apis.get(self.by_name[api as usize])
     }
 
     /// The caller's fields, in the order of [`Attribute::ALL`].

@@ -202,7 +202,7 @@ fn tallies_commute() {
             .calls
             .iter()
             .map(|calls| {
-                let api = closed.apis[calls.api as usize].clone();
+                let api = closed.api(calls.api).map(str::to_owned);
                 let caller = closed.caller(calls.caller).map(str::to_owned);
                 (api, calls.minute, caller, calls.count)
             })

@@ -115,7 +115,7 @@ fn words<'a>(line: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     line.match_indices(word).map(|(at, _)| at).filter(move |&at| {
         let before = line[..at].chars().next_back().is_some_and(is_word);
         let after = line[at + word.len()..].chars().next().is_some_and(is_word);
-        !before && !(after && word.ends_with(is_word))
+        !before && (!after || !word.ends_with(is_word))
     })
 }
 
