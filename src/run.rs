@@ -159,7 +159,9 @@ pub fn scan(
                 return (vec![read()], Ok(()));
             }
             let readers: Vec<_> = (0..options.threads.min(group.objects.len())).map(|_| scope.spawn(read)).collect();
-            let folded = unfolded.take().map_or(Ok(()), |(parts, frontier)| fold(parts, frontier, 1));
+            // A group that is read in no time leaves the cores to the folding of the last one.
+            let folders = if group.objects.len() < FEW_OBJECTS { options.threads } else { 1 };
+            let folded = unfolded.take().map_or(Ok(()), |(parts, frontier)| fold(parts, frontier, folders));
             let parts = readers
                 .into_iter()
                 .map(|reader| reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -180,6 +182,9 @@ pub fn scan(
     }
     Ok(summary)
 }
+
+/// So many objects are read before folding has well begun.
+const FEW_OBJECTS: usize = 32;
 
 /// Objects delivered on one day, or all those that do not tell their day.
 struct Group<'a> {

@@ -98,8 +98,9 @@ pub(super) struct Series {
     days: Vec<Daily>,
     /// How many of them there were when they were last sorted and added up.
     days_sorted: u32,
-    /// The last day whose callers had to be folded.
+    /// The last day whose callers had to be folded, and the day before which all were looked at.
     folded_day: u32,
+    looked_day: u32,
     incident: Option<Box<Incident>>,
     /// Hours before it were looked at for drops; 0: none.
     drop_hour: u32,
@@ -250,8 +251,11 @@ impl Series {
         self.move_to_days(minute);
         // A day is folded once no minute of it can still come: the result depends on the day's calls alone.
         let over = minute.saturating_sub(RECENT_MINUTES) / MINUTES_PER_DAY as u32;
-        if self.days.len() > DAY_CALLERS_MAX && self.folded_day < over {
-            self.fold_days(over, callers);
+        if self.looked_day < over {
+            self.looked_day = over;
+            if self.days.len() > DAY_CALLERS_MAX {
+                self.fold_days(over, callers);
+            }
         }
     }
 
