@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::detector::{Advance, Detector};
 use crate::event::{Category, Event, Limits, MINUTES_PER_DAY, Minute, ObjectName, Reader};
 use crate::source::Object;
+use crate::store::RecordCounts;
 use crate::window::Tally;
 
 /// An event this far after the delivery of its object was dated by a broken clock. CloudTrail delivers after the event;
@@ -58,22 +59,6 @@ pub struct Options {
     pub keep_open: bool,
 }
 
-/// Where every record went. At any moment `read = scored + duplicate + filtered + late + malformed + open`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
-    pub read: u64,
-    /// Counted in a minute that was closed.
-    pub scored: u64,
-    pub duplicate: u64,
-    /// Not asked for, or of a category that is not scored.
-    pub filtered: u64,
-    /// For a minute closed before they came.
-    pub late: u64,
-    pub malformed: u64,
-    /// Counted in a minute that a snapshot keeps open.
-    pub open: u64,
-}
-
 /// One malformed record, or object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reject {
@@ -96,7 +81,8 @@ pub struct Coverage {
 
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    pub counters: Counters,
+    /// Where every record went. At any moment they balance.
+    pub counters: RecordCounts,
     pub objects_read: u64,
     /// Objects with the same bytes as one read before.
     pub objects_duplicate: u64,

@@ -21,7 +21,7 @@ use crate::report;
 use crate::run::{self, Filter, Reject, Summary};
 use crate::source::{self, Found};
 use crate::store::rates::RatesWriter;
-use crate::store::{Account, Gap, Objects, RecordCounts, ResultDir, SummaryFile, Timings, state};
+use crate::store::{Account, Gap, Objects, ResultDir, SummaryFile, Timings, state};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -272,7 +272,6 @@ fn summary_file(
     insights: &[Insight],
     started: Instant,
 ) -> SummaryFile {
-    let counters = summary.counters;
     let time = |minute: Option<Minute>| minute.map(|minute| minute.to_string());
     let accounts = summary
         .coverage
@@ -299,15 +298,7 @@ fn summary_file(
         command: std::iter::once("highwater".to_owned()).chain(std::env::args().skip(1)).collect(),
         insights: insights.len() as u64,
         incidents: insights.iter().filter(|insight| insight.state == State::Start).count() as u64,
-        records: RecordCounts {
-            read: counters.read,
-            scored: counters.scored,
-            duplicate: counters.duplicate,
-            filtered: counters.filtered,
-            late: counters.late,
-            malformed: counters.malformed,
-            open: counters.open,
-        },
+        records: summary.counters,
         objects: Objects {
             read: summary.objects_read,
             duplicate: summary.objects_duplicate,

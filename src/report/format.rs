@@ -10,17 +10,7 @@ const MINUTES_PER_DAY: i64 = 1_440;
 const SHORT_FROM: f64 = 10_000.0;
 
 /// `1,234,567`
-pub fn whole(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub use crate::insight::words::thousands as whole;
 
 /// `950`, `2,500`, `12.5k`, `3M`
 pub fn short(number: f64) -> String {

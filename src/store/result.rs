@@ -128,15 +128,19 @@ pub struct SummaryFile {
     pub timings: Timings,
 }
 
-/// `read = scored + duplicate + filtered + late + malformed + open`
+/// Where every record went: `read = scored + duplicate + filtered + late + malformed + open`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordCounts {
     pub read: u64,
+    /// Counted in a minute that was closed.
     pub scored: u64,
     pub duplicate: u64,
+    /// Not asked for, or of a category that is not scored.
     pub filtered: u64,
+    /// For a minute closed before they came.
     pub late: u64,
     pub malformed: u64,
+    /// Counted in a minute that a snapshot keeps open.
     pub open: u64,
 }
 
