@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use serde::Serialize;
 
 use super::progress::Bar;
 use super::time::{parse_minutes, parse_time};
@@ -230,36 +231,35 @@ impl Sink {
     }
 
     fn take(&mut self, advance: &Advance, rejects: Vec<Reject>) -> anyhow::Result<()> {
-        for insight in &advance.insights {
-            serde_json::to_writer(&mut self.lines, &insight.to_record(self.strict)).map_err(io::Error::from)?;
-            self.lines.write_all(b"\n")?;
-        }
-        self.lines.flush()?;
+        write_lines(&mut self.lines, advance.insights.iter().map(|insight| insight.to_record(self.strict)))
+            .context("writing insights")?;
         self.insights.extend(advance.insights.iter().cloned());
         if let Some(rates) = &mut self.rates {
             rates.add(advance)?;
         }
         if let Some(file) = &mut self.rejects {
-            for reject in &rejects {
-                serde_json::to_writer(&mut *file, reject).map_err(io::Error::from)?;
-                file.write_all(b"\n")?;
-            }
+            write_lines(file, rejects.iter()).context("writing rejects.jsonl")?;
         }
         let room = REJECTS_SHOWN.saturating_sub(self.first_rejects.len());
         self.first_rejects.extend(rejects.into_iter().take(room));
         Ok(())
     }
 
-    fn finish(mut self) -> anyhow::Result<(Vec<Insight>, Vec<Reject>)> {
-        self.lines.flush()?;
+    fn finish(self) -> anyhow::Result<(Vec<Insight>, Vec<Reject>)> {
         if let Some(rates) = self.rates {
             rates.finish()?;
         }
-        if let Some(mut file) = self.rejects {
-            file.flush()?;
-        }
         Ok((self.insights, self.first_rejects))
     }
+}
+
+/// One line of JSON each, on their way to the disk before this returns.
+fn write_lines(file: &mut impl Write, lines: impl Iterator<Item = impl Serialize>) -> io::Result<()> {
+    for line in lines {
+        serde_json::to_writer(&mut *file, &line)?;
+        file.write_all(b"\n")?;
+    }
+    file.flush()
 }
 
 /// Longest gaps listed for each account and Region.

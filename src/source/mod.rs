@@ -78,7 +78,7 @@ pub fn find(paths: &[String]) -> Result<Found, SourceError> {
                 found.objects.push(Object { name: STDIN.to_owned(), path: None, delivered: None });
             }
         } else if Path::new(path).exists() {
-            found.add_tree(Path::new(path), &mut seen)?;
+            found.add_tree(Path::new(path), &mut seen);
         } else if path.contains(['*', '?', '[']) {
             let pattern = glob::glob(path)
                 .map_err(|error| SourceError::Pattern { path: path.clone(), reason: error.to_string() })?;
@@ -86,7 +86,7 @@ pub fn find(paths: &[String]) -> Result<Found, SourceError> {
             for entry in pattern {
                 let entry =
                     entry.map_err(|error| SourceError::List { path: path.clone(), reason: error.to_string() })?;
-                found.add_tree(&entry, &mut seen)?;
+                found.add_tree(&entry, &mut seen);
                 any = true;
             }
             if !any {
@@ -101,11 +101,21 @@ pub fn find(paths: &[String]) -> Result<Found, SourceError> {
 }
 
 impl Found {
-    fn add_tree(&mut self, root: &Path, seen: &mut HashSet<String>) -> Result<(), SourceError> {
+    fn add_tree(&mut self, root: &Path, seen: &mut HashSet<String>) {
         let named_file = root.is_file();
         for entry in WalkDir::new(root).follow_links(true) {
-            let failed = |reason: String| SourceError::List { path: root.display().to_string(), reason };
-            let entry = entry.map_err(|error| failed(error.to_string()))?;
+            let entry = match entry {
+                Ok(entry) => entry,
+                // A link back to where we are: all of it is found anyway.
+                Err(error) if error.loop_ancestor().is_some() => continue,
+                // What cannot be listed is an object that cannot be read: told and counted with the others.
+                Err(error) => {
+                    let path = error.path().unwrap_or(root).to_owned();
+                    let name = path.to_string_lossy().into_owned();
+                    self.objects.push(Object { name, path: Some(path), delivered: None });
+                    continue;
+                }
+            };
             if !entry.file_type().is_file() {
                 continue;
             }
@@ -131,6 +141,5 @@ impl Found {
                 }
             }
         }
-        Ok(())
     }
 }

@@ -71,6 +71,9 @@ impl RatesWriter {
 
     /// Writes what is left.
     pub fn finish(mut self) -> Result<(), StoreError> {
+        // A trail without calls leaves an empty folder, not a missing one.
+        let io = |source| StoreError::Io { path: self.root.display().to_string(), source };
+        fs::create_dir_all(&self.root).map_err(io)?;
         for (day, rows) in std::mem::take(&mut self.open) {
             self.write_day(day, rows)?;
         }

@@ -169,6 +169,10 @@ fn bad_input_is_listed_and_the_rest_goes_on() {
     write("empty.json", b"");
     write("none.json", b"{\"Records\":[]}");
     write("notes.txt", b"no log");
+    #[cfg(unix)]
+    for (name, target) in [("loop", input.as_path()), ("nowhere.json", Path::new("gone"))] {
+        std::os::unix::fs::symlink(target, input.join(name)).expect("a link");
+    }
     let output = highwater(&["scan", path(&input), "-o", path(&out), "--object-max", "2"], b"");
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(status(&output), 4, "{words}");
@@ -178,7 +182,7 @@ fn bad_input_is_listed_and_the_rest_goes_on() {
     assert_eq!(records["read"].as_u64(), Some(records["scored"].as_u64().expect("scored") + malformed), "{records}");
     let rejects = fs::read_to_string(out.join("rejects.jsonl")).expect("rejects");
     assert_eq!(rejects.lines().count() as u64, malformed, "{rejects}");
-    for name in ["wrong-type.json", "future.json", "cut.json.gz", "bomb.json.gz", "empty.json"] {
+    for name in ["wrong-type.json", "future.json", "cut.json.gz", "bomb.json.gz", "empty.json", "nowhere.json"] {
         assert!(rejects.contains(name), "{name} in {rejects}");
     }
     assert!(!rejects.contains("good.json") && !rejects.contains("none.json"));
