@@ -1,5 +1,8 @@
 //! Integration tests, one binary: each module holds the promises of one part.
 
+// Tests run in the package's folder, and find their files from there: a path fixed when they are built would be wrong
+// where several checkouts share a target directory.
+
 mod cli;
 mod detector;
 mod event;
