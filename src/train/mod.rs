@@ -1,4 +1,5 @@
 //! Makes what the detector is trained and tried on: labelled trails. Fitting comes here too.
 
+pub mod fit;
 pub mod labelled;
 pub mod simulate;
