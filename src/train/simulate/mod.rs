@@ -12,9 +12,7 @@
 mod account;
 mod attack;
 mod cast;
-mod catalogue;
 mod deliver;
-mod draw;
 mod record;
 mod traffic;
 mod truth;
@@ -24,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::train::draw::Draw;
 use account::{Account, REGIONS};
 use record::{Addendum, Event};
 use traffic::DAY_MINUTES;
@@ -330,7 +329,7 @@ fn record_bytes(account: &Account, series: usize) -> f64 {
 
 /// `o-` and ten letters or digits.
 fn organisation_id(seed: u64) -> String {
-    let mut draw = draw::Draw::new(&[seed, 0x6f72_6721]);
+    let mut draw = Draw::new(&[seed, 0x6f72_6721]);
     let mut id = String::from("o-");
     (0..10).for_each(|_| id.push(char::from(*draw.pick(b"abcdefghijklmnopqrstuvwxyz0123456789"))));
     id
