@@ -2,3 +2,4 @@
 
 pub mod labelled;
 pub mod simulate;
+pub mod trail;
