@@ -39,12 +39,19 @@ pub struct Options {
     pub drops: bool,
     /// No verdict in an account before this much history.
     pub warmup_minutes: u32,
+    /// A score at or above it is an alarm; `None`: the model's own line.
+    pub threshold: Option<f64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         // The judge's weights were fitted on series with at least a week behind them; AWS waits as well.
-        Options { call_rate: CallRate::Write, drops: false, warmup_minutes: 7 * MINUTES_PER_DAY as u32 }
+        Options {
+            call_rate: CallRate::Write,
+            drops: false,
+            warmup_minutes: 7 * MINUTES_PER_DAY as u32,
+            threshold: None,
+        }
     }
 }
 
@@ -193,7 +200,8 @@ enum WorkCalls {
 }
 
 impl Detector {
-    pub fn new(options: Options, model: Model) -> Detector {
+    pub fn new(options: Options, mut model: Model) -> Detector {
+        model.threshold = options.threshold.unwrap_or(model.threshold);
         Detector {
             options,
             model_name: model.name.as_str().into(),
@@ -241,15 +249,23 @@ impl Detector {
     /// Closes the minutes before `frontier` and says what they brought. Nothing happens for a frontier already passed.
     pub fn advance(&mut self, frontier: Minute, threads: usize) -> Advance {
         let frontier = Minute(frontier.0.clamp(self.frontier.0, i64::from(u32::MAX)));
-        self.frontier = frontier;
         let closed = self.tally.close_before(frontier);
+        let insights = self.fold(&closed, frontier, threads);
+        let events = closed.calls.iter().map(|calls| u64::from(calls.count)).sum();
+        Advance { frontier, insights, closed, events }
+    }
+
+    /// What `advance` does with the minutes it has closed. On its own: for minutes that another detector has closed,
+    /// so that several can be tried on one reading of a trail. `frontier` must not lie before the last one.
+    pub fn fold(&mut self, closed: &Closed, frontier: Minute, threads: usize) -> Vec<Insight> {
+        let frontier = Minute(frontier.0.clamp(self.frontier.0, i64::from(u32::MAX)));
+        self.frontier = frontier;
         let now = frontier.0 as u32;
         let callers: Vec<Caller> =
             (0..closed.caller_count() as u32).map(|id| self.callers.intern(closed.caller(id))).collect();
-        let work = self.share_out(&closed);
-        let events = closed.calls.iter().map(|calls| u64::from(calls.count)).sum();
+        let work = self.share_out(closed);
 
-        let mut insights = self.run(&closed, &callers, work, now, threads);
+        let mut insights = self.run(closed, &callers, work, now, threads);
         // Series that no call touched: only an open incident can have come to its end, or, where drops are looked for,
         // a silence begun.
         let waiting: Vec<u32> = if self.options.drops {
@@ -275,7 +291,7 @@ impl Detector {
         }
         insights.sort_by(|a, b| (a.decided, &a.series, a.state).cmp(&(b.decided, &b.series, b.state)));
         self.forget(now);
-        Advance { frontier, insights, closed, events }
+        insights
     }
 
     /// Finds or makes the series of everything closed.

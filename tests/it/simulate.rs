@@ -514,3 +514,15 @@ fn a_trail_without_its_truth_is_refused_by_name() {
     let error = Labelled::read(directory.path()).err().unwrap().to_string();
     assert!(error.contains("truth.json") && error.contains("not a truth"), "{error}");
 }
+
+#[test]
+fn an_account_has_as_many_apis_as_asked() {
+    for apis in [5, 90, 200, 201, 320] {
+        let account = labelled(&Options { apis, days: 21, scale: 0.2, regions: 1, ..small() }, 0).unwrap();
+        let mut calls = account.calls;
+        let closed = calls.close_before(Minute(i64::MAX));
+        let called = closed.calls.chunk_by(|a, b| a.api == b.api).count() as u32;
+        // Some are never called, and data events are not counted.
+        assert!(called <= apis && called * 10 >= apis * 7, "{called} of {apis}");
+    }
+}

@@ -48,7 +48,7 @@ pub struct Options {
     pub accounts: u32,
     /// Regions of each account, 1 to 8; the first is us-east-1.
     pub regions: u32,
-    /// APIs of each account, 5 to 200; a few of them are used in two regions and so make two series.
+    /// APIs of each account, 5 to 320; a few of them are used in two regions and so make two series.
     pub apis: u32,
     /// Multiplies the background; attacks grow with it, because they have to rise above it.
     pub scale: f64,
@@ -79,7 +79,7 @@ pub const DAYS_MAX: u32 = 400;
 /// The last four digits of an account number tell accounts apart.
 pub const ACCOUNTS_MAX: u32 = 10_000;
 /// Fewer would leave out the fixed ones (sign-in, role sessions, ...); more than the catalogue can give by access.
-const APIS: std::ops::RangeInclusive<u32> = 5..=200;
+const APIS: std::ops::RangeInclusive<u32> = 5..=320;
 /// Records that are written to learn how long those of a series are, when a target size is asked for.
 const PROBE_RECORDS: u32 = 24;
 /// Days that are counted to guess it: two weeks have every weekday twice.

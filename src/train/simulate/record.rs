@@ -521,7 +521,7 @@ mod tests {
     use super::{Clock, Event, Fill};
     use crate::train::simulate::Options;
     use crate::train::simulate::account::Account;
-    use crate::train::simulate::catalogue::apis;
+    use crate::train::simulate::catalogue::{apis, more_apis};
     use crate::train::simulate::draw::Draw;
 
     #[test]
@@ -529,7 +529,7 @@ mod tests {
         let account = Account::new(&Options::default(), 0, 1.0);
         let fill = Fill { account: &account, region: "us-east-1", time: Clock { second: 1_772_000_000 } };
         let mut draw = Draw::new(&[1]);
-        for api in apis() {
+        for api in apis().into_iter().chain(more_apis()) {
             for template in [api.request, api.response] {
                 let mut text = String::new();
                 fill.template(&mut text, template, &mut draw);
