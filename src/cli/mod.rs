@@ -5,6 +5,7 @@ mod evaluate;
 mod progress;
 mod report;
 mod scan;
+mod settings;
 mod simulate;
 mod tally;
 mod time;

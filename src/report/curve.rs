@@ -15,13 +15,15 @@ pub struct Curve {
 }
 
 const WIDTH: u32 = 900;
-const HEIGHT: u32 = 720;
+const HEIGHT: u32 = 744;
 /// Left, right, top and bottom of the square of shares, in pixels. Names stand to the right of it.
-const PLOT: (f64, f64, f64, f64) = (84.0, 684.0, 96.0, 636.0);
+const PLOT: (f64, f64, f64, f64) = (84.0, 684.0, 122.0, 662.0);
 const NAME_X: f64 = PLOT.1 + 34.0;
 const NAME_SIZE: f64 = 15.0;
 const NAME_STEP: f64 = 44.0;
-const DOT: f64 = 7.0;
+/// Radius of the dot on a default; those behind are wider, so that dots on one place show as rings.
+const DOT: f64 = 7.5;
+const RING: f64 = 3.0;
 
 /// Okabe and Ito's colours, which differ in every common colour blindness; the first is the detector in question.
 const ROLES: [Role; 5] =
@@ -30,7 +32,7 @@ const ROLES: [Role; 5] =
 /// At most as many curves are drawn as there are colours to tell them apart.
 pub const CURVES_MAX: usize = ROLES.len();
 
-/// A picture of at most [`CURVES_MAX`] curves, 900 x 720.
+/// A picture of at most [`CURVES_MAX`] curves, 900 x 744.
 pub fn curves_svg(title: &str, subtitle: &str, curves: &[Curve]) -> Result<String, ReportError> {
     text::register()?;
     let mut svg = String::new();
@@ -49,8 +51,9 @@ pub fn curves_svg(title: &str, subtitle: &str, curves: &[Curve]) -> Result<Strin
             disc(&pen, *point, if place == 0 { 3.5 } else { 2.5 }, *role)?;
         }
         if let Some(at) = curve.default.and_then(|place| points.get(place)) {
-            disc(&pen, *at, DOT + 2.5, Role::Paper)?;
-            disc(&pen, *at, DOT, *role)?;
+            let radius = DOT + RING * place.saturating_sub(1) as f64;
+            disc(&pen, *at, radius + 1.5, Role::Paper)?;
+            disc(&pen, *at, radius, *role)?;
         }
     }
     names(&pen, &curves)?;
@@ -78,9 +81,9 @@ fn axes(pen: &Pen) -> Result<(), ReportError> {
     }
     let middle = left.midpoint(right);
     let words = "recall: share of the truths that were found";
-    pen.text(words, (middle, bottom + 50.0), (14.0, false), Anchor::Middle, Role::Ink)?;
+    pen.text(words, (middle, bottom + 52.0), (14.0, false), Anchor::Middle, Role::Ink)?;
     let words = "precision: share of the incidents that were true";
-    pen.text(words, (left, top - 12.0), (14.0, false), Anchor::Left, Role::Ink)
+    pen.text(words, (28.0, top - 18.0), (14.0, false), Anchor::Left, Role::Ink)
 }
 
 /// A name beside the plot for each curve, in the order of the curves' ends, so that eyes need not cross.
