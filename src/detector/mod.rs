@@ -42,12 +42,20 @@ pub struct Options {
     pub warmup_minutes: u32,
     /// Keep what was measured in [`Advance::candidates`], for fitting the judge.
     pub keep_candidates: bool,
+    /// A score at or above it is an alarm; `None`: the model's own line.
+    pub threshold: Option<f64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         // The judge's weights were fitted on series with at least a week behind them; AWS waits as well.
-        Options { call_rate: CallRate::Write, drops: false, warmup_minutes: 7 * MINUTES_PER_DAY as u32, keep_candidates: false }
+        Options {
+            call_rate: CallRate::Write,
+            drops: false,
+            warmup_minutes: 7 * MINUTES_PER_DAY as u32,
+            threshold: None,
+            keep_candidates: false,
+        }
     }
 }
 
@@ -209,7 +217,8 @@ enum WorkCalls {
 }
 
 impl Detector {
-    pub fn new(options: Options, model: Model) -> Detector {
+    pub fn new(options: Options, mut model: Model) -> Detector {
+        model.threshold = options.threshold.unwrap_or(model.threshold);
         Detector {
             options,
             model_name: model.name.as_str().into(),
@@ -257,20 +266,33 @@ impl Detector {
     /// Closes the minutes before `frontier` and says what they brought. Nothing happens for a frontier already passed.
     pub fn advance(&mut self, frontier: Minute, threads: usize) -> Advance {
         let frontier = Minute(frontier.0.clamp(self.frontier.0, i64::from(u32::MAX)));
-        self.frontier = frontier;
         let closed = self.tally.close_before(frontier);
+        let (insights, candidates) = self.fold(&closed, frontier, threads);
+        let events = closed.calls.iter().map(|calls| u64::from(calls.count)).sum();
+        Advance { frontier, insights, candidates, closed, events }
+    }
+
+    /// What `advance` does with the minutes it has closed. On its own: for minutes that another detector has closed,
+    /// so that several can be tried on one reading of a trail. `frontier` must not lie before the last one.
+    pub fn fold(
+        &mut self,
+        closed: &Closed,
+        frontier: Minute,
+        threads: usize,
+    ) -> (Vec<Insight>, Vec<Candidate>) {
+        let frontier = Minute(frontier.0.clamp(self.frontier.0, i64::from(u32::MAX)));
+        self.frontier = frontier;
         let now = frontier.0 as u32;
         let callers: Vec<Caller> =
             (0..closed.caller_count() as u32).map(|id| self.callers.intern(closed.caller(id))).collect();
-        let mut work = self.share_out(&closed);
-        let events = closed.calls.iter().map(|calls| u64::from(calls.count)).sum();
+        let mut work = self.share_out(closed);
 
         // Day by day, so that what series know of each other is the same however far one advance reaches.
         let (mut insights, mut candidates) = (Vec::new(), Vec::new());
         work.sort_unstable_by_key(|work| (work.day, work.series));
         for work in work.chunk_by(|a, b| a.day == b.day) {
             let day_end = (work[0].day + 1).saturating_mul(MINUTES_PER_DAY as u32);
-            let (found, scored) = self.run(&closed, &callers, work, now.min(day_end), threads);
+            let (found, scored) = self.run(closed, &callers, work, now.min(day_end), threads);
             insights.extend(found);
             candidates.extend(scored);
         }
@@ -300,7 +322,7 @@ impl Detector {
         }
         insights.sort_by(|a, b| (a.decided, &a.series, a.state).cmp(&(b.decided, &b.series, b.state)));
         self.forget(now);
-        Advance { frontier, insights, candidates, closed, events }
+        (insights, candidates)
     }
 
     /// Finds or makes the series of everything closed.

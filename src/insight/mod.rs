@@ -1,6 +1,7 @@
 //! [`Insight`]: what was found, in the terms of the detector. `trail` writes the shape that CloudTrail users know,
-//! `words` says it in a sentence. Knows neither how it was found nor where it goes.
+//! `words` says it in a sentence, `compare` tells two runs apart. Knows neither how it was found nor where it goes.
 
+pub mod compare;
 pub mod trail;
 pub mod words;
 

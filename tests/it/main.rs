@@ -5,6 +5,7 @@
 
 mod cli;
 mod detector;
+mod evaluate;
 mod event;
 mod golden;
 mod judge;

@@ -153,7 +153,8 @@ fn bags_of(account: Labelled, live_from: Minute, model: &Model) -> Vec<Bag> {
 }
 
 fn learn(terms: &[Term], bags: &[Bag]) -> Fitted {
-    let (mut rows, mut positive, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+    let mut rows: Vec<&[f32; FEATURE_COUNT]> = Vec::new();
+    let (mut positive, mut weights) = (Vec::new(), Vec::new());
     for bag in bags {
         let step = bag.minutes.len().div_ceil(MINUTES_PER_BAG);
         let chosen: Vec<&[f32; FEATURE_COUNT]> = bag.minutes.iter().step_by(step).collect();
