@@ -13,3 +13,4 @@ mod report;
 mod simulate;
 mod support;
 mod tidy;
+mod worlds;
