@@ -14,3 +14,4 @@ mod report;
 mod simulate;
 mod support;
 mod tidy;
+mod worlds;

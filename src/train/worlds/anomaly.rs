@@ -44,6 +44,7 @@ pub(super) struct Burst {
     pub(super) anomaly: Anomaly,
     pub(super) start: u32,
     pub(super) calls: Vec<u32>,
+    /// Why calls fail, if they do.
     pub(super) code: &'static str,
     /// Required or optional.
     pub(super) duty: Duty,
@@ -65,8 +66,8 @@ pub(super) struct Ground<'a> {
     pub(super) calendar: &'a Calendar,
     /// Minutes of the trail that stay without: harmless changes, holes.
     pub(super) closed: Vec<(u32, u32)>,
-    /// The error that the series usually has, if any, and one that it never has.
-    pub(super) codes: [&'static str; 2],
+    /// The error that the series usually has, if any, one that may accompany it, and one that it never has.
+    pub(super) codes: [&'static str; 3],
     /// Calls and usual errors by minute, with those of the bursts so far.
     pub(super) calls: Vec<u32>,
     pub(super) errors: Vec<u32>,
@@ -79,9 +80,10 @@ const FAINT: f64 = 1.2;
 const WEEK: u32 = 7 * DAY;
 /// Calls of the largest burst.
 const LARGEST: u32 = 15_000;
-/// Times and kinds tried for one burst.
-const TRIES: u32 = 40;
-/// Minutes between a burst and whatever else happens on its series.
+/// Kinds tried for one burst, and times for each.
+const KINDS_TRIED: u32 = 4;
+const TRIES: u32 = 12;
+/// Minutes between two bursts on one series.
 const APART: u32 = 720;
 /// Minutes at the end of the trail that stay calm, so that an incident can end.
 const CALM_END: u32 = 60;
@@ -108,7 +110,7 @@ fn suited(kind: Kind) -> &'static [Anomaly] {
         Kind::Rare | Kind::Monthly => &[QuietBurst, QuietBurst, Flash, BurstLong],
         Kind::Weekly => &[QuietBurst, Flash, CronOverrun],
         Kind::Human => &[Spike, QuietBurst, Flash, OffHours, BurstLong],
-        Kind::Cron | Kind::Batches => &[Spike, Flash, CronOverrun, CronOverrun, BurstLong, QuietBurst],
+        Kind::Cron | Kind::Batches => &[Spike, Flash, CronOverrun, CronOverrun, CronOverrun, BurstLong],
         Kind::Crons | Kind::Clusters | Kind::Cascades | Kind::Storms | Kind::Regimes => &[Spike, Flash, BurstLong],
         Kind::Poller => &[Spike, SlowRamp, Flash, BurstLong],
         Kind::Growth | Kind::Releases => &[Spike, SlowRamp, Flash, BurstLong],
@@ -118,13 +120,17 @@ fn suited(kind: Kind) -> &'static [Anomaly] {
 
 impl Ground<'_> {
     fn burst(&mut self, draw: &mut Draw) -> Option<Burst> {
-        (0..TRIES).find_map(|_| {
+        let faint = draw.chance(0.12);
+        (0..KINDS_TRIED).find_map(|_| {
             let anomaly = *draw.pick(suited(self.kind));
-            if anomaly == Anomaly::CronOverrun { self.overrun(draw) } else { self.attempt(anomaly, draw) }
+            (0..TRIES).find_map(|_| match anomaly {
+                Anomaly::CronOverrun => self.overrun(draw),
+                _ => self.attempt(anomaly, faint, draw),
+            })
         })
     }
 
-    fn attempt(&mut self, anomaly: Anomaly, draw: &mut Draw) -> Option<Burst> {
+    fn attempt(&mut self, anomaly: Anomaly, faint: bool, draw: &mut Draw) -> Option<Burst> {
         let width = match anomaly {
             Anomaly::Flash => draw.whole(2, 3),
             Anomaly::QuietBurst => draw.whole(2, 13),
@@ -158,7 +164,6 @@ impl Ground<'_> {
             }
         };
         let mut strength = needed * spread(draw);
-        let faint = draw.chance(0.12);
         if faint {
             // Anything between hardly more than the record and what is clear.
             let least = (FAINT * highest - now).max(0.25).min(strength);
@@ -220,7 +225,7 @@ impl Ground<'_> {
             anomaly: Anomaly::ErrorFlood,
             start: start as u32,
             calls,
-            code: self.codes[usize::from(!usual)],
+            code: self.codes[if usual { 0 } else { 2 }],
             duty: Duty::Required,
             shows_in_calls: self.write && seen,
         })
@@ -246,14 +251,14 @@ impl Ground<'_> {
         }
         self.occupy(start, &calls);
         let duty = if faint { Duty::Optional } else { Duty::Required };
-        let code = self.codes[0];
+        let code = self.codes[1];
         Some(Burst { anomaly, start: start as u32, calls, code, duty, shows_in_calls: false })
     }
 
     fn occupy(&mut self, start: usize, calls: &[u32]) {
         self.calls[start..].iter_mut().zip(calls).for_each(|(total, extra)| *total += extra);
-        let (start, end) = (start as u32, (start + calls.len()) as u32);
-        self.closed.push((start.saturating_sub(APART), end + APART));
+        // Nothing is put before it any more: it stands out against the past that it had.
+        self.closed.push((0, (start + calls.len()) as u32 + APART));
     }
 
     /// A minute of the trail to begin in.

@@ -211,7 +211,7 @@ impl Background {
     /// Rates per minute first, then counts.
     fn flow(&mut self, kind: Kind, place: &Place<'_>, draw: &mut Draw) {
         // Log-uniform but bent towards the low end: most series are sparse.
-        let place_in_range = libm::pow(draw.unit(), 1.5);
+        let place_in_range = libm::pow(draw.unit(), 1.8);
         let base = SLOWEST * libm::pow(place.busiest / SLOWEST, place_in_range);
         let mut rates = tide::rates(place.calendar, base, kind == Kind::Growth, draw);
         match kind {
@@ -263,8 +263,8 @@ impl Background {
             1 => 7 * DAY,
             _ => *draw.pick(&PERIODS),
         };
-        // No more than ten calls a minute on average.
-        let mean = draw.log_between(1.0, 300.0).min(10.0 * f64::from(period)).max(1.0);
+        let most = f64::from(period) * draw.log_between(0.1, 8.0);
+        let mean = draw.log_between(1.0, 300.0).min(most).max(1.0);
         let jitter = if draw.chance(0.5) { draw.whole(0, 10).min(u64::from(period / 3)) } else { 0 };
         let width = if draw.chance(0.6) { 1 } else { draw.log_between(1.0, 40.0) as u32 }.min(period.div_ceil(2));
         let (noise, noisy) = (draw.below(3), draw.log_between(0.05, 0.6));
@@ -371,8 +371,8 @@ impl Background {
     }
 
     fn poller(&mut self, draw: &mut Draw) {
-        let every: u32 = *draw.pick(&[1, 1, 2, 3, 5, 10, 15]);
-        let count = *draw.pick(&[1, 1, 1, 2, 3, 6]);
+        let every: u32 = *draw.pick(&[1, 2, 3, 5, 10, 15, 30]);
+        let count = *draw.pick(&[1, 1, 1, 1, 2, 5]);
         let wrong = draw.log_between(0.001, 0.05);
         for minute in (draw.below(u64::from(every)) as u32..self.end).step_by(every as usize) {
             let beats = if draw.chance(wrong) { 2 * draw.below(2) as u32 } else { 1 };

@@ -44,8 +44,8 @@ impl Default for Options {
     }
 }
 
-/// Calls of an account's background; its busiest series are thinned until it has no more.
-const CALLS_MAX: u64 = 450_000;
+/// Calls of an account's background; its busier series are thinned until it has no more.
+const CALLS_MAX: u64 = 500_000;
 /// First days of trails lie within two years from 2024-01-01.
 const FIRST_DAY: i64 = 19_723;
 const FIRST_DAYS: u64 = 731;
@@ -119,7 +119,7 @@ impl World {
         let account_id = draw.whole(100_000_000_000, 999_999_999_999).to_string();
         let calendar = Calendar::new(days, (first_day + EPOCH_WEEKDAY).rem_euclid(7) as u32, &mut draw);
         let cast = Cast::new(&account_id, &mut draw);
-        let place = Place { calendar: &calendar, busiest: draw.log_between(2.0, 30.0) };
+        let place = Place { calendar: &calendar, busiest: draw.log_between(3.0, 30.0) };
         let weights = MIX.map(|(_, weight)| draw.log_normal(weight, 0.7));
         let gap = draw.chance(0.25).then(|| {
             let start = draw.below(calendar.minutes().into()) as u32;
@@ -216,7 +216,7 @@ impl World {
                 let (who, seat) = series.crew.caller(piece.minute, piece.run, &mut draw);
                 by_day[who][(piece.minute / DAY) as usize] += 1;
                 let face = self.cast.face(who, piece.minute, seat, draw.next() >> 8);
-                // Every tenth error is of the second code.
+                // One error in ten is of the second code.
                 let code = (call < piece.errors).then(|| series.codes[usize::from(draw.chance(0.1))]);
                 out.call(index, piece.minute, face, code);
             }
@@ -376,14 +376,20 @@ fn choose_apis(count: usize, draw: &mut Draw) -> Vec<(Api, &'static str)> {
     writes.into_iter().take(written).chain(reads.into_iter().take(count - written)).collect()
 }
 
-/// Thins the busiest series until the account has no more than [`CALLS_MAX`] calls.
+/// Thins busy series, any of them, until the account has no more than [`CALLS_MAX`] calls.
 fn limit(series: &mut [Series], draw: &mut Draw) {
     let calls = |series: &Series| series.background.pieces.iter().map(|piece| u64::from(piece.calls)).sum::<u64>();
     let mut totals: Vec<u64> = series.iter().map(calls).collect();
-    while totals.iter().sum::<u64>() > CALLS_MAX {
-        let Some(busiest) = (0..totals.len()).max_by_key(|index| totals[*index]) else { return };
-        series[busiest].background.thin(0.5, draw);
-        totals[busiest] = calls(&series[busiest]);
+    loop {
+        let total: u64 = totals.iter().sum();
+        if total <= CALLS_MAX {
+            return;
+        }
+        let mean = total / totals.len() as u64;
+        let busy: Vec<usize> = (0..totals.len()).filter(|index| totals[*index] >= mean).collect();
+        let index = *draw.pick(&busy);
+        series[index].background.thin(0.4, draw);
+        totals[index] = calls(&series[index]);
     }
 }
 
@@ -421,8 +427,42 @@ fn ground<'a>(series: &'a Series, calendar: &'a Calendar, gap: Option<(u32, u32)
         background: &series.background,
         calendar,
         closed: changes.chain(gap).collect(),
-        codes: [series.codes[0], series.codes[2]],
+        codes: series.codes,
         calls,
         errors,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::background::MIX;
+    use super::{DAY, Options, World};
+
+    #[test]
+    fn every_kind_occurs_at_rates_from_rare_to_busy() {
+        let mut backgrounds = BTreeMap::new();
+        let mut anomalies = BTreeMap::new();
+        let mut rates = BTreeSet::new();
+        for seed in 0..40 {
+            let world = World::new(seed, &Options::default());
+            assert!((8..=25).contains(&world.cast.residents), "{}", world.cast.residents);
+            let mut all = 0;
+            for series in &world.series {
+                *backgrounds.entry(series.kind).or_insert(0) += 1;
+                series.bursts.iter().for_each(|burst| *anomalies.entry(burst.anomaly).or_insert(0) += 1);
+                let calls: u64 = series.background.pieces.iter().map(|piece| u64::from(piece.calls)).sum();
+                all += calls;
+                // Calls per minute, in powers of ten.
+                let rate = calls as f64 / f64::from(world.calendar.days * DAY);
+                assert!(rate < 30.0, "{:?}: {rate} calls per minute", series.kind);
+                rates.insert(rate.max(1e-9).log10().floor() as i32);
+            }
+            assert!(all <= super::CALLS_MAX, "{all} calls");
+        }
+        assert!(MIX.iter().all(|(kind, _)| backgrounds.get(kind).is_some_and(|count| *count >= 5)), "{backgrounds:?}");
+        assert!(anomalies.len() == 8 && anomalies.values().all(|count| *count >= 5), "{anomalies:?}");
+        assert!((-5..=0).all(|power| rates.contains(&power)), "{rates:?}");
     }
 }

@@ -40,7 +40,8 @@ pub(super) fn rates(calendar: &Calendar, base: f64, growth: bool, draw: &mut Dra
                 let days = f64::from(minute) / f64::from(DAY);
                 factor = base * day * mood * libm::exp(level - deviation * deviation / 2.0 + trend * days);
             }
-            let chime = chime.filter(|(every, _)| local.minute % every == 0).map_or(1.0, |(_, factor)| factor);
+            let chime =
+                chime.filter(|(every, _)| local.minute.is_multiple_of(*every)).map_or(1.0, |(_, factor)| factor);
             factor * shape[(local.minute + turn) % shape.len()] * chime
         })
         .collect()
