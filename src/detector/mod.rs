@@ -48,11 +48,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        // The judge's weights were fitted on series with at least a week behind them; AWS waits as well.
+        // A day shows each hour once; how much more a longer history says, the judge has learned.
         Options {
             call_rate: CallRate::Write,
             drops: false,
-            warmup_minutes: 7 * MINUTES_PER_DAY as u32,
+            warmup_minutes: MINUTES_PER_DAY as u32,
             threshold: None,
             keep_candidates: false,
         }

@@ -80,6 +80,8 @@ const START_GAP_MINUTES: u32 = 5;
 /// and at most so long in all; then it is the new normal.
 const FREEZE_AFTER_MINUTES: u32 = 15;
 const FREEZE_MINUTES_MAX: u32 = 180;
+/// Nothing is kept out while an account's history is younger than a week.
+const FREEZE_HISTORY_MINUTES: u32 = 7 * MINUTES_PER_DAY as u32;
 
 /// A minute is worth a score, whatever its records say, while the evidence for a ramp is above this: e to the power
 /// of it to one.
@@ -195,7 +197,10 @@ impl Series {
                 if !was_active {
                     self.start(context, key, minute, score, out);
                 }
-                self.freeze(minute);
+                // In a young history everything is new: what comes weekly has not come yet. It is learned.
+                if minute >= context.history_start + FREEZE_HISTORY_MINUTES {
+                    self.freeze(minute);
+                }
             }
             self.count_incident(cell, alarm, score, !was_active && alarm);
         } else {

@@ -52,7 +52,38 @@ pub struct References {
     pub time_of_day: [f64; 2],
     /// The same hour of the week and the next: 60 minutes.
     pub hour_of_week: f64,
+    /// Of the 5 and the 60 minute sums: how the largest of each day were spread.
+    pub spread: [Spread; 2],
 }
+
+/// Mean and standard deviation of the logarithms of daily maxima, over the past days with calls; the latter shrunk
+/// towards what most series show, so that two alike days promise nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    pub mean: f64,
+    pub deviation: f64,
+}
+
+/// Deviation of the logarithms of daily maxima that a series is thought to have before anything is known, and how many
+/// days that counts for.
+const DEVIATION_PRIOR: f64 = 0.35;
+const DEVIATION_PRIOR_DAYS: f64 = 4.0;
+
+impl Spread {
+    /// Codes of daily maxima; 0 is a day without calls.
+    fn of(codes: &[u16]) -> Spread {
+        let logs = || codes.iter().filter(|code| **code > 0).map(|code| f64::from(*code) / CODE_STEPS);
+        let days = logs().count() as f64;
+        let mean = if days > 0.0 { logs().sum::<f64>() / days } else { 0.0 };
+        let squares: f64 = logs().map(|log| (log - mean).powi(2)).sum();
+        let prior = DEVIATION_PRIOR_DAYS * DEVIATION_PRIOR * DEVIATION_PRIOR;
+        Spread { mean, deviation: ((squares + prior) / (days + DEVIATION_PRIOR_DAYS)).sqrt() }
+    }
+}
+
+/// The scales whose spread is told.
+const SPREAD_SCALES: [usize; 2] = [1, 3];
+
 
 /// The same in twelve bytes, for hours that fit: lists are what a million quiet series are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +166,7 @@ fn list_references(list: impl Iterator<Item = HourMax>, hour: u32) -> References
     let mut time_of_day = [0u16; 2];
     let mut hour_of_week = 0u16;
     let near = near_hours(hour);
+    let mut daily = [[0u16; RECORD_DAYS as usize]; 2];
     for entry in list {
         for (scale, best) in record.iter_mut().enumerate() {
             let day = day_of(entry.hour + LAG_HOURS[scale] - 1);
@@ -142,6 +174,12 @@ fn list_references(list: impl Iterator<Item = HourMax>, hour: u32) -> References
                 continue;
             }
             *best = best.max(record_ln(entry.max[scale], day == today));
+            if let Some(place) = SPREAD_SCALES.iter().position(|spread| *spread == scale)
+                && day < today
+            {
+                let max = &mut daily[place][(today - day - 1) as usize];
+                *max = (*max).max(code(entry.max[scale]));
+            }
         }
         if entry.hour >= hour {
             continue;
@@ -162,6 +200,7 @@ fn list_references(list: impl Iterator<Item = HourMax>, hour: u32) -> References
         record,
         time_of_day: time_of_day.map(|code| f64::from(code) / CODE_STEPS),
         hour_of_week: f64::from(hour_of_week) / CODE_STEPS,
+        spread: daily.map(|codes| Spread::of(&codes)),
     }
 }
 
@@ -252,6 +291,16 @@ impl Tables {
     fn references(&self, hour: u32) -> References {
         let today = day_of(hour);
         let mut record = [0.0f64; 4];
+        let mut daily = [[0u16; RECORD_DAYS as usize]; 2];
+        let mut note = |scale: usize, day: u32, code: u16| {
+            if let Some(place) = SPREAD_SCALES.iter().position(|spread| *spread == scale)
+                && day < today
+                && today - day <= RECORD_DAYS
+            {
+                let max = &mut daily[place][(today - day - 1) as usize];
+                *max = (*max).max(code);
+            }
+        };
         for (scale, best) in record.iter_mut().enumerate() {
             for back in 1..=RECORD_DAYS {
                 // Slots of days not rolled over yet still hold what is older than the record looks.
@@ -259,15 +308,18 @@ impl Tables {
                 if day < self.day && day + RECORD_DAYS >= self.day {
                     let past = self.days[scale][(day % RECORD_DAYS) as usize];
                     *best = best.max(f64::from(past) / CODE_STEPS);
+                    note(scale, day, past);
                 }
             }
             if self.day + RECORD_DAYS >= today {
                 *best = best.max(record_ln(self.today[scale], self.day == today));
+                note(scale, self.day, code(self.today[scale]));
             }
         }
         let pending_day = day_of(self.pending.hour + 1);
         if self.pending.hour + LAG_HOURS[3] <= hour && pending_day + RECORD_DAYS >= today {
             record[3] = record[3].max(record_ln(self.pending.max[3], pending_day == today));
+            note(3, pending_day, code(self.pending.max[3]));
         }
         let mut time_of_day = [0.0; 2];
         for (best, table) in time_of_day.iter_mut().zip(&self.time_of_day) {
@@ -284,7 +336,7 @@ impl Tables {
             self.hour_of_week[slot as usize].left(ended / HOURS_PER_WEEK, WEEK_DECAY)
         });
         let hour_of_week = f64::from(hour_of_week[0].max(hour_of_week[1])) / CODE_STEPS;
-        References { record, time_of_day, hour_of_week }
+        References { record, time_of_day, hour_of_week, spread: daily.map(|codes| Spread::of(&codes)) }
     }
 }
 

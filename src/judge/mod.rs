@@ -16,14 +16,14 @@ use history::{History, HourMax, References};
 pub use model::{Additive, DEFAULT_JSON, Model, ModelError};
 
 /// Features that a series' own counts give: what [`Judge::measure`] returns.
-pub const COUNT_FEATURES: usize = 18;
+pub const COUNT_FEATURES: usize = 22;
 
 pub const FEATURE_COUNT: usize = COUNT_FEATURES + 10;
 
 /// In the order of the model file: first those of the counts, then those of the forecast, then those of the callers.
 pub const FEATURE_NAMES: [&str; FEATURE_COUNT] = [
     "r1", "r5", "r15", "r60", "h15", "h60", "w60", "lS1", "lS5", "lrate", "acth", "actm", "actd", "nz15", "nz60",
-    "gap", "lu", "age", "x15", "x60", "ramp", "mix", "mixn", "newp", "newa", "newf", "top", "errs",
+    "gap", "lu", "age", "z5", "z60", "sd5", "sd60", "x15", "x60", "ramp", "mix", "mixn", "newp", "newa", "newf", "top", "errs",
 ];
 
 /// Half-life of the activity counters: a week.
@@ -39,6 +39,14 @@ const GATE_RECORD: f64 = 0.05;
 const GATE_TIME_OF_DAY: f64 = 0.25;
 /// While there is evidence for a ramp, it is enough to lie above the time of day, and above the hour of the week by this.
 const GATE_RAMP_WEEK: f64 = 0.1;
+
+const HOURS_PER_DAY: u32 = 24;
+const HOURS_PER_WEEK: u32 = 7 * HOURS_PER_DAY;
+
+/// What incidents reached is remembered for three weeks. It becomes a record the second time that it comes at the same
+/// hour of the week, or after this many other days on which it came at the same time of day, give or take an hour.
+const WITHHELD_HOURS: u32 = 3 * HOURS_PER_WEEK;
+const WITHHELD_DAYS: usize = 2;
 
 /// Gaps between calls are told apart up to this many minutes.
 const GAP_MINUTES_MAX: u32 = 20_000;
@@ -68,6 +76,8 @@ pub struct Judge {
     frozen_until: u32,
     history: History,
     hot: Option<Box<Hot>>,
+    /// Maxima of the hours of incidents, which are no record until they have come again.
+    withheld: Option<Box<Vec<HourMax>>>,
 }
 
 /// What is needed only within two hours of calls.
@@ -80,8 +90,9 @@ struct Hot {
     begins: [u8; 4],
     /// Bit `i`: calls in minute `last - i`.
     minutes: u64,
-    /// Largest sums of the hour of `last` so far.
+    /// Largest sums of the hour of `last` so far; and those that an incident keeps from being a record.
     hour_max: [u32; 4],
+    withheld_max: [u32; 4],
     /// Of the hour named; they change only between hours.
     #[serde(skip)]
     references: Option<(u32, References)>,
@@ -112,9 +123,9 @@ impl Hot {
     /// A sum that reaches back into a frozen minute is no record.
     fn raise_hour_max(&mut self, minute: u32, frozen_until: u32) {
         for (scale, minutes) in SCALES.into_iter().enumerate() {
-            if frozen_until == 0 || minute + 1 >= frozen_until.saturating_add(minutes) {
-                self.hour_max[scale] = self.hour_max[scale].max(self.sums[scale]);
-            }
+            let free = frozen_until == 0 || minute + 1 >= frozen_until.saturating_add(minutes);
+            let max = if free { &mut self.hour_max } else { &mut self.withheld_max };
+            max[scale] = max[scale].max(self.sums[scale]);
         }
     }
 }
@@ -182,6 +193,10 @@ impl Judge {
             (1.0 + f64::from(idle.min(GAP_MINUTES_MAX))).ln(),
             ((calls + 1.0) / (active + 1.0)).ln(),
             (1.0 + f64::from(since) / 1440.0).ln(),
+            (ln[1] - references.spread[0].mean) / references.spread[0].deviation,
+            (ln[3] - references.spread[1].mean) / references.spread[1].deviation,
+            references.spread[0].deviation,
+            references.spread[1].deviation,
         ])
     }
 
@@ -206,7 +221,10 @@ impl Judge {
     pub fn freeze(&mut self, until: u32) {
         self.frozen_until = until;
         if let Some(hot) = &mut self.hot {
-            hot.hour_max = [0; 4];
+            for (withheld, max) in hot.withheld_max.iter_mut().zip(&mut hot.hour_max) {
+                *withheld = (*withheld).max(*max);
+                *max = 0;
+            }
         }
     }
 
@@ -250,13 +268,39 @@ impl Judge {
     fn commit_hours(&mut self, hour: u32) {
         let Some(hot) = &mut self.hot else { return };
         let last_hour = self.last / 60;
-        self.history.push(HourMax { hour: last_hour, max: hot.hour_max });
-        hot.hour_max = [0; 4];
+        let take = |hot: &mut Hot| (std::mem::take(&mut hot.hour_max), std::mem::take(&mut hot.withheld_max));
+        let (max, withheld) = take(hot);
         hot.slide((last_hour + 1) * 60, 0);
         hot.raise_hour_max((last_hour + 1) * 60, self.frozen_until);
-        if hour > last_hour + 1 {
-            self.history.push(HourMax { hour: last_hour + 1, max: hot.hour_max });
-            hot.hour_max = [0; 4];
+        let next = (hour > last_hour + 1).then(|| take(hot));
+        self.commit_hour(last_hour, max, withheld);
+        if let Some((max, withheld)) = next {
+            self.commit_hour(last_hour + 1, max, withheld);
         }
+    }
+
+    /// What an incident withheld becomes a record after all once it has come again: then it is a habit, no attack.
+    fn commit_hour(&mut self, hour: u32, mut max: [u32; 4], withheld: [u32; 4]) {
+        if withheld != [0; 4] {
+            let past = self.withheld.get_or_insert_default();
+            past.retain(|old| old.hour + WITHHELD_HOURS >= hour);
+            let near = |apart: u32, period: u32| (apart + 1) % period <= 2;
+            let weekly = past.iter().filter(|old| {
+                let apart = hour - old.hour;
+                apart >= 2 * HOURS_PER_DAY && near(apart, HOURS_PER_WEEK)
+            });
+            let mut days: Vec<u32> = past
+                .iter()
+                .map(|old| hour - old.hour)
+                .filter(|apart| *apart >= HOURS_PER_DAY - 1 && near(*apart, HOURS_PER_DAY))
+                .map(|apart| (apart + 1) / HOURS_PER_DAY)
+                .collect();
+            days.dedup();
+            if weekly.count() > 0 || days.len() >= WITHHELD_DAYS {
+                max.iter_mut().zip(withheld).for_each(|(max, withheld)| *max = (*max).max(withheld));
+            }
+            past.push(HourMax { hour, max: withheld });
+        }
+        self.history.push(HourMax { hour, max });
     }
 }

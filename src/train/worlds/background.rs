@@ -74,6 +74,20 @@ pub(super) const MIX: [(Kind, f64); 21] = [
     (Kind::Retired, 1.5),
 ];
 
+/// What most accounts are made of.
+pub(super) const TIDY: [Kind; 10] = [
+    Kind::Seasonal,
+    Kind::Growth,
+    Kind::Human,
+    Kind::Cron,
+    Kind::Clusters,
+    Kind::Poller,
+    Kind::Rare,
+    Kind::Silent,
+    Kind::Weekly,
+    Kind::Shift,
+];
+
 /// Calls of one minute that belong together.
 #[derive(Clone, Copy)]
 pub(super) struct Piece {

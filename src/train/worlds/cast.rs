@@ -319,7 +319,7 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    pub(super) fn new(cast: &Cast, minutes: u32, draw: &mut Draw) -> Crew {
+    pub(super) fn new(cast: &Cast, minutes: u32, tidy: bool, draw: &mut Draw) -> Crew {
         let mut order: Vec<usize> = (0..cast.residents).collect();
         draw.shuffle(&mut order);
         let count = draw.whole(1, 5).min(draw.whole(1, 6)) as usize;
@@ -336,6 +336,7 @@ impl Crew {
             }
         }
         let sharing = match draw.below(9) {
+            _ if tidy => Sharing::Call,
             0..4 => Sharing::Call,
             4..7 => Sharing::Run,
             7 => Sharing::Shift(draw.log_between(60.0, 4_320.0) as u32),

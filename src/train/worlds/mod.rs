@@ -21,7 +21,7 @@ use crate::train::draw::Draw;
 use crate::train::labelled::{Duty, Labelled, Truth};
 use crate::window::Tally;
 use anomaly::{Anomaly, Burst, Ground};
-use background::{Background, Kind, MIX, Place, WARM_DAYS};
+use background::{Background, Kind, MIX, Place, TIDY, WARM_DAYS};
 use calendar::{Calendar, DAY};
 use cast::{Cast, Crew, Face};
 
@@ -36,11 +36,13 @@ pub struct Options {
     pub insiders: f64,
     /// Without them only harmless changes happen.
     pub anomalies: bool,
+    /// A tidy account: only the common kinds of background, and callers that share a series call by call.
+    pub tidy: bool,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { days: None, series: None, insiders: 0.5, anomalies: true }
+        Options { days: None, series: None, insiders: 0.5, anomalies: true, tidy: false }
     }
 }
 
@@ -120,7 +122,10 @@ impl World {
         let calendar = Calendar::new(days, (first_day + EPOCH_WEEKDAY).rem_euclid(7) as u32, &mut draw);
         let cast = Cast::new(&account_id, &mut draw);
         let place = Place { calendar: &calendar, busiest: draw.log_between(3.0, 30.0) };
-        let weights = MIX.map(|(_, weight)| draw.log_normal(weight, 0.7));
+        let weights = MIX.map(|(kind, weight)| {
+            let weight = draw.log_normal(weight, 0.7);
+            if options.tidy && !TIDY.contains(&kind) { 0.0 } else { weight }
+        });
         let gap = draw.chance(0.25).then(|| {
             let start = draw.below(calendar.minutes().into()) as u32;
             (start, start + draw.whole(60, 360) as u32)
@@ -137,7 +142,7 @@ impl World {
                 if let Some((from, until)) = gap {
                     background.pieces.retain(|piece| !(from..until).contains(&piece.minute));
                 }
-                let crew = Crew::new(&cast, calendar.minutes(), draw);
+                let crew = Crew::new(&cast, calendar.minutes(), options.tidy, draw);
                 let mut codes = CODES;
                 draw.shuffle(&mut codes);
                 let codes = [codes[0], codes[1], codes[2]];
