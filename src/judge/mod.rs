@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use history::SCALES;
 use history::{History, HourMax, References};
-pub use model::{Additive, DEFAULT_JSON, Model, ModelError};
+pub use model::{Additive, Calibration, DEFAULT_JSON, Model, ModelError};
 
 /// Features that a series' own counts give: what [`Judge::measure`] returns.
 pub const COUNT_FEATURES: usize = 22;
