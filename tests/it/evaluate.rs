@@ -109,7 +109,7 @@ fn the_threads_leave_no_trace() {
     contestants.extend(evaluate::baselines(false));
     let judged = [1, 3].map(|threads| {
         let scenario = Scenario::new(set("cold-2d").unwrap(), [3, 1, 2]);
-        let accounts = evaluate::evaluate(&scenario, &contestants, threads, &|| {}).unwrap();
+        let accounts = evaluate::evaluate(&scenario, &contestants, threads).unwrap();
         accounts.into_iter().map(|account| (account.name, account.scores)).collect::<Vec<_>>()
     });
     assert_eq!(judged[0], judged[1]);
@@ -127,7 +127,7 @@ fn the_threads_leave_no_trace() {
 fn a_sweep_is_monotone_where_it_must_be() {
     let contestants = evaluate::baselines(true);
     let scenario = Scenario::new(set("simulate").unwrap(), [5]);
-    let scores = &evaluate::evaluate(&scenario, &contestants, 1, &|| {}).unwrap()[0].scores;
+    let scores = &evaluate::evaluate(&scenario, &contestants, 1).unwrap()[0].scores;
     let of_each = scores.iter().zip(&contestants).collect::<Vec<_>>();
     for pair in of_each.windows(2).filter(|pair| pair[0].1.name == pair[1].1.name) {
         assert!(pair[0].1.line < pair[1].1.line);
