@@ -217,7 +217,7 @@ fn an_incident_that_starts_later_is_the_same() {
     let [low, high] = [-2.0, 4.0].map(|threshold| {
         let options = DetectorOptions { threshold: Some(threshold), ..DetectorOptions::default() };
         let mut detector = Detector::new(options, Model::from_json(DEFAULT_JSON).expect("the shipped model"));
-        incidents(&detector.fold(&closed, Minute(i64::MAX), 1))
+        incidents(&detector.fold(&closed, Minute(i64::MAX), 1).0)
     });
     let changes = compare(&low, &high);
     assert!(!changes.changed.is_empty());

@@ -15,3 +15,4 @@ mod report;
 mod simulate;
 mod support;
 mod tidy;
+mod worlds;

@@ -4,9 +4,9 @@
 use super::Options;
 use super::attack::Burst;
 use super::cast::{self, Kind, Principal, Trade};
-use super::catalogue::{Access, Api, SIGN_IN, apis, more_apis};
-use super::draw::{Draw, mix, mix_all};
 use super::traffic::{self, Calendar, DAY_MINUTES, Day, Name, Pattern};
+use crate::train::catalogue::{Access, Api, SIGN_IN, apis, more_apis};
+use crate::train::draw::{Draw, mix, mix_all};
 
 /// Why a call fails. The code that is written depends on the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,10 +13,8 @@
 mod account;
 mod attack;
 mod cast;
-mod catalogue;
 mod count;
 mod deliver;
-mod draw;
 mod record;
 mod traffic;
 mod truth;
@@ -27,6 +25,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::event::Minute;
+use crate::train::draw::Draw;
 use crate::train::labelled::Labelled;
 use crate::window::Tally;
 
@@ -359,7 +358,7 @@ fn record_bytes(account: &Account, series: usize) -> f64 {
 
 /// `o-` and ten letters or digits.
 fn organisation_id(seed: u64) -> String {
-    let mut draw = draw::Draw::new(&[seed, 0x6f72_6721]);
+    let mut draw = Draw::new(&[seed, 0x6f72_6721]);
     let mut id = String::from("o-");
     (0..10).for_each(|_| id.push(char::from(*draw.pick(b"abcdefghijklmnopqrstuvwxyz0123456789"))));
     id

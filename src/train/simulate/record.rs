@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use super::account::{Account, Failure, Series, error_code};
 use super::attack::Burst;
 use super::cast::{Kind, Principal, Session, Trade, push_hex, push_letters, push_upper};
-use super::catalogue::Access;
-use super::draw::{Draw, mix};
+use crate::train::catalogue::Access;
+use crate::train::draw::{Draw, mix};
 
 /// One call, before it is written.
 #[derive(Clone, Copy)]
@@ -519,10 +519,10 @@ fn push_number(out: &mut String, value: u64) {
 #[cfg(test)]
 mod tests {
     use super::{Clock, Event, Fill};
+    use crate::train::catalogue::{apis, more_apis};
+    use crate::train::draw::Draw;
     use crate::train::simulate::Options;
     use crate::train::simulate::account::Account;
-    use crate::train::simulate::catalogue::{apis, more_apis};
-    use crate::train::simulate::draw::Draw;
 
     #[test]
     fn every_template_gives_json() {
