@@ -62,12 +62,12 @@ type Set = fn(&mut Settings, &str) -> Result<(), String>;
 
 /// Every setting by the name that it has in a file; in the environment it is upper case.
 const KEYS: [(&str, Set); 6] = [
-    ("call_rate", |settings, text| Ok(settings.call_rate = parse_call_rate(text)?)),
-    ("direction", |settings, text| Ok(settings.drops = parse_direction(text)?)),
-    ("threshold", |settings, text| Ok(settings.threshold = Some(parse_threshold(text)?))),
-    ("lateness", |settings, text| Ok(settings.lateness_minutes = parse_minutes(text)?)),
-    ("object_max", |settings, text| Ok(settings.object_mib_max = parse_mebibytes(text)?)),
-    ("threads", |settings, text| Ok(settings.threads = Some(parse_threads(text)?))),
+    ("call_rate", |settings, text| parse_call_rate(text).map(|value| settings.call_rate = value)),
+    ("direction", |settings, text| parse_direction(text).map(|value| settings.drops = value)),
+    ("threshold", |settings, text| parse_threshold(text).map(|value| settings.threshold = Some(value))),
+    ("lateness", |settings, text| parse_minutes(text).map(|value| settings.lateness_minutes = value)),
+    ("object_max", |settings, text| parse_mebibytes(text).map(|value| settings.object_mib_max = value)),
+    ("threads", |settings, text| parse_threads(text).map(|value| settings.threads = Some(value))),
 ];
 
 impl Settings {

@@ -1,6 +1,7 @@
 //! The command line: one file for each command, each turning flags into options and a few calls of the library. Decides
 //! exit statuses; holds no logic that a user of the library would miss.
 
+mod diff_config;
 mod evaluate;
 mod progress;
 mod report;
@@ -9,6 +10,7 @@ mod settings;
 mod simulate;
 mod tally;
 mod time;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -33,6 +35,10 @@ enum Command {
     Report(report::Arguments),
     /// Writes a labelled trail to try things on.
     Simulate(simulate::Arguments),
+    /// Finds the threshold that keeps to a number of alerts, and says what it costs.
+    Tune(tune::Arguments),
+    /// Compares what two settings files make of the same trail.
+    DiffConfig(diff_config::Arguments),
     /// Judges the detector, and plain ones beside it, on labelled accounts.
     Evaluate(evaluate::Arguments),
     /// Counts calls per account, Region, source, name and minute, as CSV.
@@ -53,6 +59,8 @@ pub fn main() -> ExitCode {
         Command::Scan(arguments) => scan::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
+        Command::Tune(arguments) => tune::run(arguments),
+        Command::DiffConfig(arguments) => diff_config::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Tally(arguments) => tally::run(arguments),
     };

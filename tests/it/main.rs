@@ -4,6 +4,7 @@
 // where several checkouts share a target directory.
 
 mod cli;
+mod config;
 mod detector;
 mod evaluate;
 mod event;

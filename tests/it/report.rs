@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use highwater::event::Minute;
 use highwater::insight::trail::TrailRecord;
-use highwater::report::{Band, Figure, Form, Incident, Page, ReportError, Unit, columns, figure_svg, page_html, png};
+use highwater::report::{
+    Band, Curve, Figure, Form, Incident, Page, ReportError, Unit, columns, curves_svg, figure_svg, page_html, png,
+};
 use highwater::store::{Account, Gap, Objects, RecordCounts, SummaryFile, Timings};
 use proptest::prelude::*;
 use resvg::tiny_skia::Pixmap;
@@ -473,4 +475,29 @@ fn a_page_of_very_many_insights_stays_small_and_says_so() {
     assert!(html.len() < 20 << 20, "{} bytes", html.len());
     assert!(html.contains("of the less severe insights are shown without their picture"));
     assert_eq!(html.matches("<article").count(), 400);
+}
+
+#[test]
+fn curves_are_readable_whatever_detectors_are_called() {
+    let curve =
+        |name: &str, points: &[(f64, f64)], default| Curve { name: name.to_owned(), points: points.to_vec(), default };
+    let cases = [
+        vec![],
+        vec![curve("Highwater", &[(0.9, 0.8)], Some(0))],
+        vec![
+            curve("Highwater", &[(0.5, 1.0), (0.9, 0.8), (1.0, 0.3)], Some(1)),
+            curve(&"a name that nobody would give to anything ".repeat(4), &[(0.0, 0.0), (1.0, 1.0)], Some(7)),
+            curve("<b>&\"\u{202e}", &[(f64::NAN, 2.0), (-1.0, 0.5)], None),
+            curve("", &[], Some(0)),
+            curve("five", &[(0.9, 0.8), (0.9, 0.8)], Some(1)),
+            curve("one too many", &[(0.1, 0.1)], None),
+        ],
+    ];
+    for curves in cases {
+        let title = "What is found ".repeat(1 + 9 * (curves.len() / 4));
+        let svg = curves_svg(&title, &title, &curves).expect("curves");
+        assert_readable(&title, Form::Picture, &svg);
+        let picture = Pixmap::decode_png(&png(&svg).expect("a picture")).expect("a PNG");
+        assert_eq!((picture.width(), picture.height()), (900, 744));
+    }
 }

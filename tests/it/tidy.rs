@@ -285,11 +285,11 @@ fn nothing_is_left_to_do_and_no_machine_is_named() {
         [["TO", "DO"], ["FIX", "ME"], ["to", "do!("], ["un", "implemented!("], ["db", "g!("]].map(|p| p.concat());
     let machine = [["/wo", "rk/"], ["/ro", "ot/"], ["/ho", "me/"]].map(|parts| parts.concat());
     let mut files: Vec<(String, String)> = sources().into_iter().map(|source| (source.path, source.text)).collect();
-    for folder in ["", "tests", "tests/it", "benches", "models", "notebooks-data", ".ci"] {
+    for folder in ["", "docs", "tests", "tests/it", "benches", "models", "notebooks-data", ".ci"] {
         for entry in fs::read_dir(root().join(folder)).expect("a readable folder") {
             let path = entry.expect("a readable entry").path();
             if path.is_file()
-                && path.file_name().is_none_or(|name| name != "Cargo.lock")
+                && path.file_name().is_none_or(|name| name != "Cargo.lock" && name != ".git")
                 && let Ok(text) = fs::read_to_string(&path)
             {
                 files.push((path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned(), text));
