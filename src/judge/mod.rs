@@ -6,6 +6,7 @@
 
 mod history;
 mod model;
+mod rhythm;
 
 use std::collections::VecDeque;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use history::SCALES;
 use history::{History, HourMax, References};
 pub use model::{Additive, DEFAULT_JSON, Model, ModelError};
+pub use rhythm::{RUN_GAP_MINUTES, Rhythm, Run, find as find_rhythm};
 
 pub const FEATURE_COUNT: usize = 17;
 
@@ -182,6 +184,12 @@ impl Judge {
         let hot = self.hot.get_or_insert_default();
         hot.minutes = if idle >= 64 { 1 } else { hot.minutes << idle | 1 };
         hot.raise_hour_max(minute, self.frozen_until);
+        self.history.note(minute, count, hot.sums[3], minute < self.frozen_until);
+    }
+
+    /// The last runs, in order of time; the last may go on.
+    pub fn runs(&self) -> Vec<Run> {
+        self.history.runs()
     }
 
     /// From now on, minutes before `until` are no record, nor is what this hour has reached so far.
