@@ -9,9 +9,9 @@
 //!   `q = 1 - exp(-density (2J + 1))`, and P(Binomial(chances, q) >= hits) is at most one in [`CHANCE_MAX`]. The density
 //!   is that of all runs or that around the windows, whichever is greater: people who work by day keep no rhythm.
 //!
-//! The periods tried are those of calendars and schedulers, and if none fits, the distances to the last runs; a period
-//! taken from the runs themselves has its first hit for nothing, so that hit does not count against chance. Of several,
-//! the one least likely by chance is meant: the shortest, as it has the most hits. What lies an hour off a rhythm of whole days
+//! The periods tried are those of calendars and schedulers, and the distances to the last runs, which must have half as
+//! many hits again; a period taken from the runs themselves has its first hit for nothing, so that hit does not count
+//! against chance. Of several, the one least likely by chance is meant: the shortest, as it has the most hits. What lies an hour off a rhythm of whole days
 //! is looked for too, as clocks change twice a year where trails do not.
 
 use serde::{Deserialize, Serialize};
@@ -113,7 +113,11 @@ pub fn find(runs: &[Run], at: u32) -> Option<Rhythm> {
         least_by_chance(periods.filter_map(|period| measure(past, at, period, true)))
     };
     let hour = CLOCK_SHIFT_MINUTES;
-    let found = of_calendar(at, 1).or_else(own).or_else(|| {
+    // A job of the calendar also fits periods a minute beside it; one of its own period, multiples of that.
+    let (calendar, own) = (of_calendar(at, 1), own());
+    let hits = |found: &Option<(f64, Rhythm)>| found.map_or(0, |(_, rhythm)| rhythm.hits);
+    let best = if hits(&own) * 2 > hits(&calendar) * 3 { own } else { calendar };
+    let found = best.or_else(|| {
         let early = shifted(at.saturating_add(hour), -(hour as i32));
         least_by_chance(early.into_iter().chain(shifted(at.saturating_sub(hour), hour as i32)))
     });
