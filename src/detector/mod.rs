@@ -37,6 +37,8 @@ pub struct Options {
     pub call_rate: CallRate,
     /// Also report hours that fall far below the forecast.
     pub drops: bool,
+    /// Also report jobs by the clock that do not come.
+    pub missed_jobs: bool,
     /// No verdict in an account before this much history.
     pub warmup_minutes: u32,
 }
@@ -44,7 +46,15 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         // The judge's weights were fitted on series with at least a week behind them; AWS waits as well.
-        Options { call_rate: CallRate::Write, drops: false, warmup_minutes: 7 * MINUTES_PER_DAY as u32 }
+        let warmup_minutes = 7 * MINUTES_PER_DAY as u32;
+        Options { call_rate: CallRate::Write, drops: false, missed_jobs: false, warmup_minutes }
+    }
+}
+
+impl Options {
+    /// Silence is told of, so every series is looked at, and where the trail has gaps must be known.
+    fn looks_for_silence(&self) -> bool {
+        self.drops || self.missed_jobs
     }
 }
 
@@ -72,7 +82,7 @@ pub struct Detector {
     /// The first minute known of each account.
     accounts: BTreeMap<u32, u32>,
     /// Hours with any call, by account and Region: a silent hour there is a gap in the trail, not a drop. Kept only
-    /// where drops are looked for.
+    /// where silence is looked for.
     active_hours: BTreeMap<(u32, u32), BTreeSet<u32>>,
     keys: Vec<Key>,
     series: Vec<Series>,
@@ -252,7 +262,7 @@ impl Detector {
         let mut insights = self.run(&closed, &callers, work, now, threads);
         // Series that no call touched: only an open incident can have come to its end, or, where drops are looked for,
         // a silence begun.
-        let waiting: Vec<u32> = if self.options.drops {
+        let waiting: Vec<u32> = if self.options.looks_for_silence() {
             (0..self.series.len() as u32).collect()
         } else {
             self.active.iter().copied().collect()
@@ -289,7 +299,7 @@ impl Detector {
             let key = self.names.key(api, "");
             let first = calls[0].minute;
             self.accounts.entry(key.account).and_modify(|m| *m = (*m).min(first)).or_insert(first);
-            if self.options.drops {
+            if self.options.looks_for_silence() {
                 let hours = self.active_hours.entry((key.account, key.region)).or_default();
                 hours.extend(calls.iter().map(|calls| calls.minute / 60));
             }

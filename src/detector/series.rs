@@ -1,6 +1,9 @@
 //! One series through time: each minute with calls is measured, judged, and learned, in this order; who called is kept
 //! for as long as an insight can ask for it. Knows its own past only; names and options come with each call.
 
+mod evidence;
+mod missed;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +12,7 @@ use super::{Callers, FORGET_MINUTES, Key, Names, OTHER_ID, Options};
 use crate::baseline::{Baseline, Predictive};
 use crate::episode::Episode;
 use crate::event::{MINUTES_PER_DAY, Minute};
-use crate::insight::{Attributed, BASELINE_DAYS, Direction, Insight, Rate, State, baseline_from};
+use crate::insight::{Attributed, BASELINE_DAYS, Closing, Direction, Evidence, Insight, Rate, State, baseline_from};
 use crate::judge::{Judge, Model};
 use crate::window::Attribute;
 
@@ -102,7 +105,7 @@ pub(super) struct Series {
     folded_day: u32,
     looked_day: u32,
     incident: Option<Box<Incident>>,
-    /// Hours before it were looked at for drops; 0: none.
+    /// Hours before it were looked at for silence; 0: none.
     drop_hour: u32,
     drop: Option<Box<Drop>>,
 }
@@ -126,6 +129,7 @@ struct Incident {
     peak: f64,
     /// The forecast as it stood at the start, for the odds of the whole.
     predictive: Predictive,
+    evidence: Evidence,
 }
 
 /// What the forecast expected, per minute.
@@ -183,7 +187,7 @@ impl Series {
             self.episode = episode;
             if alarm {
                 if !was_active {
-                    self.start(context, key, minute, score, out);
+                    self.start(context, key, minute, score, evidence::window_minutes(&features), out);
                 }
                 self.freeze(minute);
             }
@@ -199,11 +203,15 @@ impl Series {
     pub(super) fn settle(&mut self, context: &Context, key: Key, now: u32, out: &mut Vec<Insight>) {
         if let Some(over) = self.episode.over_from()
             && over <= now
-            && let Some(incident) = self.incident.take()
+            && let Some(mut incident) = self.incident.take()
         {
+            self.close(&mut incident, over);
             out.push(incident.end(context, key, over));
         }
         self.episode = self.episode.settle(now);
+        if context.options.missed_jobs {
+            self.look_for_missed(context, key, now, out);
+        }
         if context.options.drops {
             self.look_for_drops(context, key, now, out);
         }
@@ -343,7 +351,15 @@ impl Series {
         start
     }
 
-    fn start(&mut self, context: &Context, key: Key, alarm: u32, score: f64, out: &mut Vec<Insight>) {
+    fn start(
+        &mut self,
+        context: &Context,
+        key: Key,
+        alarm: u32,
+        score: f64,
+        window_minutes: u32,
+        out: &mut Vec<Insight>,
+    ) {
         let predictive = self.baseline.predict(Minute(i64::from(alarm)));
         let forecast = predictive.forecast();
         let start = self.walk_back(alarm, forecast.upper);
@@ -378,6 +394,7 @@ impl Series {
             tail: Vec::new(),
             peak: score,
             predictive,
+            evidence: self.evidence(context, start, window_minutes),
         };
         out.push(Insight {
             series: context.names.series_key(key),
@@ -392,6 +409,7 @@ impl Series {
             attribution_exact: exact,
             expected: expected(&predictive, rate),
             ln_odds: ln_odds(&predictive, rate),
+            evidence: incident.evidence.clone(),
             score,
             threshold: context.model.threshold,
             model: context.model_name.clone(),
@@ -449,7 +467,7 @@ impl Series {
                     let range = predictive.range(60.0);
                     let forecast = Expectation { mean: range.mean, lower: range.lower, upper: range.upper };
                     let drop = Drop { hour, hours: 1, count, baseline_count, baseline, exact, forecast, ln_odds };
-                    out.push(drop.insight(context, key, State::Start, hour + 1));
+                    out.push(drop.insight(context, key, State::Start, hour + 1, None));
                     self.drop = Some(Box::new(drop));
                 }
                 (Some(mut drop), true) if drop.hours < DROP_HOURS_MAX => {
@@ -458,7 +476,10 @@ impl Series {
                     drop.ln_odds = drop.ln_odds.min(ln_odds);
                     self.drop = Some(drop);
                 }
-                (Some(drop), _) => out.push(drop.insight(context, key, State::End, hour + 1)),
+                (Some(drop), low) => {
+                    let closing = if low { Closing::NewNormal } else { Closing::BackToNormal };
+                    out.push(drop.insight(context, key, State::End, hour + 1, Some(closing)));
+                }
             }
         }
     }
@@ -487,6 +508,7 @@ impl Incident {
             attribution_exact: self.exact,
             expected: expected(&self.predictive, rate),
             ln_odds: ln_odds(&self.predictive, rate),
+            evidence: self.evidence,
             score: self.peak,
             threshold: context.model.threshold,
             model: context.model_name.clone(),
@@ -495,7 +517,14 @@ impl Incident {
 }
 
 impl Drop {
-    fn insight(&self, context: &Context, key: Key, state: State, decided_hour: u32) -> Insight {
+    fn insight(
+        &self,
+        context: &Context,
+        key: Key,
+        state: State,
+        decided_hour: u32,
+        closing: Option<Closing>,
+    ) -> Insight {
         let start = Minute(i64::from(self.hour) * 60);
         let minutes = i64::from(self.hours) * 60;
         Insight {
@@ -511,6 +540,7 @@ impl Drop {
             attribution_exact: self.exact,
             expected: (self.forecast.mean, self.forecast.lower, self.forecast.upper),
             ln_odds: self.ln_odds,
+            evidence: Evidence { closing, ..Evidence::default() },
             // Drops are found by their odds; the score says how far those lie beyond the line.
             score: DROP_LN_ODDS - self.ln_odds,
             threshold: 0.0,

@@ -11,7 +11,7 @@ use crate::judge::Model;
 use crate::window::{Dictionary, Tally};
 
 /// Raised with every change of what is stored.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]

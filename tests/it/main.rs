@@ -6,6 +6,7 @@
 mod cli;
 mod detector;
 mod event;
+mod explain;
 mod golden;
 mod judge;
 mod promise;
