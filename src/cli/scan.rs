@@ -69,6 +69,9 @@ pub(super) struct Arguments {
     /// Also reports hours far below the forecast.
     #[arg(long, value_enum, default_value_t = DirectionArgument::Up)]
     direction: DirectionArgument,
+    /// Also reports jobs that come by the clock and did not come.
+    #[arg(long)]
+    missed_jobs: bool,
     /// How long before its day of delivery an event may have happened; older ones are late.
     #[arg(long, value_parser = parse_minutes, value_name = "LENGTH", default_value = "1d")]
     lateness: i64,
@@ -181,6 +184,7 @@ fn detector(arguments: &Arguments) -> anyhow::Result<Detector> {
             CallRateArgument::All => CallRate::All,
         },
         drops: arguments.direction == DirectionArgument::Both,
+        missed_jobs: arguments.missed_jobs,
         ..Options::default()
     };
     let model = Model::from_json(DEFAULT_JSON)?;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 
+pub(crate) use crate::baseline::FORGET_MINUTES;
 use crate::event::{Category, MINUTES_PER_DAY, Minute};
 use crate::insight::{Insight, SeriesKey};
 use crate::judge::Model;
@@ -57,9 +58,6 @@ impl Options {
         self.drops || self.missed_jobs
     }
 }
-
-/// A series without calls for this long is forgotten: long enough for a monthly job to be known when it comes again.
-const FORGET_MINUTES: u32 = 35 * MINUTES_PER_DAY as u32;
 
 /// What one advance brought.
 pub struct Advance {

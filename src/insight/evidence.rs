@@ -133,6 +133,11 @@ impl Insight {
             .or_else(|| suffices(Attribute::UserIdentityArn, true))
     }
 
+    /// Whether a principal with a part in the insight had none in the baseline.
+    pub fn has_new_caller(&self) -> bool {
+        self.novelties().iter().any(|new| new.attribute == Attribute::UserIdentityArn)
+    }
+
     /// Callers, long-lived keys, addresses and agents with a part in the insight and none in the baseline, one for each
     /// attribute. Where nobody called at all before, only the caller is news. Nothing where small callers were folded.
     pub fn novelties(&self) -> Vec<Novelty> {

@@ -175,7 +175,7 @@ impl Insight {
             margin: self.score - self.threshold,
             extra: self.extra(),
             ratio: self.ratio().unwrap_or(f64::INFINITY),
-            new_caller: self.novelties().iter().any(|new| new.attribute == Attribute::UserIdentityArn),
+            new_caller: self.has_new_caller(),
             sensitive: is_sensitive(&api.event_source, &api.event_name),
         })
     }
@@ -305,7 +305,7 @@ impl Insight {
             shift_minutes: recurrence.rhythm.shift_minutes,
             usual: u64::from(recurrence.rhythm.count),
             observed: recurrence.count,
-            words: words::recurrence(&recurrence),
+            words: words::recurrence(&recurrence, self.has_new_caller()),
         });
         Highwater {
             direction: if self.direction == Direction::Up { "up" } else { "down" }.to_owned(),

@@ -121,10 +121,12 @@ fn schedule(recurrence: &Recurrence) -> String {
     format!("{when} ({} of {} {unit})", rhythm.hits, rhythm.chances)
 }
 
-/// "usual job, daily at 06:00 UTC (27 of 28 days), this time 6.0x its size"
-pub fn recurrence(recurrence: &Recurrence) -> String {
+/// "usual job, daily at 06:00 UTC (27 of 28 days), this time 6x its size". A caller new to the API is not its job, even
+/// if it comes at the same time.
+pub fn recurrence(recurrence: &Recurrence, new_caller: bool) -> String {
     let rhythm = &recurrence.rhythm;
-    let mut text = format!("usual job, {}", schedule(recurrence));
+    let what = if new_caller { "a new caller at the time of a usual job" } else { "usual job" };
+    let mut text = format!("{what}, {}", schedule(recurrence));
     if rhythm.shift_minutes != 0 {
         let now = i64::from(rhythm.phase_minutes) + i64::from(rhythm.shift_minutes);
         let how = if rhythm.shift_minutes < 0 { "earlier" } else { "later" };
@@ -167,7 +169,7 @@ pub fn caller(attribute: Attribute, value: &str) -> String {
 }
 
 /// " First time in seven days that role deploy calls RunInstances; new, too: address 198.51.100.9."
-fn news(new: &[Novelty], event_name: &str) -> String {
+fn news(new: &[Novelty], deed: &str) -> String {
     let Some(first) = new.first() else { return String::new() };
     let since = if first.ever { "since the trail begins" } else { "in seven days" };
     let others = |new: &[Novelty]| {
@@ -177,11 +179,11 @@ fn news(new: &[Novelty], event_name: &str) -> String {
     match new {
         [] => String::new(),
         [one] if one.attribute == Attribute::UserIdentityArn => {
-            format!(" First time {since} that {} calls {event_name}.", principal(&one.value))
+            format!(" First time {since} that {} {deed}.", principal(&one.value))
         }
         [one, rest @ ..] if one.attribute == Attribute::UserIdentityArn => {
             format!(
-                " First time {since} that {} calls {event_name}; new, too: {}.",
+                " First time {since} that {} {deed}; new, too: {}.",
                 principal(&one.value),
                 others(rest)
             )
@@ -197,7 +199,7 @@ fn news(new: &[Novelty], event_name: &str) -> String {
 pub fn reason(insight: &Insight) -> String {
     let api = &insight.series.api;
     if let (Direction::Down, Some(missed)) = (insight.direction, &insight.evidence.recurrence) {
-        let job = recurrence(missed);
+        let job = recurrence(missed, false);
         return format!("{}: {job}. That happens {}.", api.event_name, odds(insight.return_years()));
     }
     let what = match &insight.series.error_code {
@@ -235,19 +237,28 @@ pub fn reason(insight: &Insight) -> String {
     };
     let rare = odds(insight.return_years());
     let mut text = format!(
-        "{what} {count} in {minutes_said}, {} to {} UTC{so_far}: {} a minute, {usual} ({expected}), {rare}.",
+        "{what} {count} in {minutes_said}, {} to {} UTC{so_far}: {} a minute, {usual} ({expected}), {rare}{}.",
         clock(until - minutes),
         clock(until),
         per_minute(insight.insight.average()),
+        match insight.evidence.window_minutes {
+            0 => String::new(),
+            1 => "; most unusual in a single minute".to_owned(),
+            minutes => format!("; most unusual over {minutes} minutes"),
+        },
     );
     let evidence = &insight.evidence;
     if let Some(repeated) = &evidence.recurrence {
-        let recurrence = recurrence(repeated);
+        let recurrence = recurrence(repeated, insight.has_new_caller());
         text += &format!(" {}{}.", recurrence[..1].to_uppercase(), &recurrence[1..]);
     }
     if insight.direction == Direction::Up {
         text += &who(insight);
-        text += &news(&insight.novelties(), &api.event_name);
+        let deed = match &insight.series.error_code {
+            Some(code) => format!("gets {code} from {}", api.event_name),
+            None => format!("calls {}", api.event_name),
+        };
+        text += &news(&insight.novelties(), &deed);
     }
     text += match (evidence.closing, insight.direction) {
         (None, _) => "",

@@ -7,9 +7,10 @@ use crate::event::Minute;
 use crate::insight::{Direction, Evidence, Insight, Rate, Recurrence, State, baseline_from};
 use crate::judge::{Rhythm, Run, find_rhythm};
 
-/// A job must have come so often, and in nine of ten cases, before its absence is news; jobs of less than an hour are
-/// left to the drops.
+/// A job must have come so often, and in nine of ten cases, before its absence is news: five days of a daily one, but
+/// twenty times within days, where more rhythms are mere habits. Jobs of less than an hour are left to the drops.
 const HITS_MIN: u32 = 5;
+const HITS_WITHIN_DAYS_MIN: u32 = 20;
 const PERIOD_MIN: u32 = 60;
 
 /// Runs looked back at for the job's last one: others may have come since.
@@ -26,7 +27,8 @@ const DAY_MINUTES: u32 = 1_440;
 const HOUR_MINUTES: u32 = 60;
 
 fn is_reliable(rhythm: &Rhythm) -> bool {
-    rhythm.period_minutes >= PERIOD_MIN && rhythm.hits >= HITS_MIN && rhythm.hits * 10 >= rhythm.chances * 9
+    let hits_min = if rhythm.period_minutes < DAY_MINUTES { HITS_WITHIN_DAYS_MIN } else { HITS_MIN };
+    rhythm.period_minutes >= PERIOD_MIN && rhythm.hits >= hits_min && rhythm.hits * 10 >= rhythm.chances * 9
 }
 
 impl Series {
