@@ -1,6 +1,7 @@
 //! The command line: one file for each command, each turning flags into options and a few calls of the library. Decides
 //! exit statuses; holds no logic that a user of the library would miss.
 
+mod explain;
 mod progress;
 mod report;
 mod scan;
@@ -27,6 +28,8 @@ const EXIT_HELP: &str = "Exit status: 0 done, 1 error, 2 wrong usage, 3 insights
 enum Command {
     /// Scores a trail: insights as JSON lines, or a directory with records, rates, charts and a report.
     Scan(scan::Arguments),
+    /// Tells one incident of a result directory in words and numbers, and checks them.
+    Explain(explain::Arguments),
     /// Renders the charts and the report of a result directory again.
     Report(report::Arguments),
     /// Writes a labelled trail to try things on.
@@ -47,6 +50,7 @@ enum Ending {
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Scan(arguments) => scan::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
         Command::Tally(arguments) => tally::run(arguments),

@@ -182,11 +182,7 @@ fn news(new: &[Novelty], deed: &str) -> String {
             format!(" First time {since} that {} {deed}.", principal(&one.value))
         }
         [one, rest @ ..] if one.attribute == Attribute::UserIdentityArn => {
-            format!(
-                " First time {since} that {} {deed}; new, too: {}.",
-                principal(&one.value),
-                others(rest)
-            )
+            format!(" First time {since} that {} {deed}; new, too: {}.", principal(&one.value), others(rest))
         }
         all => format!(" New {since}: {}.", others(all)),
     }

@@ -127,16 +127,16 @@ fn numbers(incident: &Incident) -> String {
 }
 
 /// One value of an attribute, whichever part of the record names it.
-struct Row<'a> {
-    value: &'a str,
-    insight: f64,
-    baseline: f64,
-    share: Option<f64>,
-    first_seen: bool,
+pub(super) struct Row<'a> {
+    pub(super) value: &'a str,
+    pub(super) insight: f64,
+    pub(super) baseline: f64,
+    pub(super) share: Option<f64>,
+    pub(super) first_seen: bool,
 }
 
 /// The rows of one attribute: the excess first, then what only CloudTrail's own lists name.
-fn rows<'a>(record: &'a TrailRecord, attribute: &str) -> Vec<Row<'a>> {
+pub(super) fn rows<'a>(record: &'a TrailRecord, attribute: &str) -> Vec<Row<'a>> {
     let excess = record.highwater.iter().flat_map(|highwater| &highwater.excess).filter(|e| e.attribute == attribute);
     let mut rows: Vec<Row<'a>> = excess
         .flat_map(|excess| &excess.values)
