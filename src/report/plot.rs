@@ -1,7 +1,7 @@
 //! Counts over time in rows of characters: bars in eighths of a cell, the expected range shaded behind them, the
 //! incident underlined, a time axis. Knows counts and bounds; nothing of records.
 
-use super::scale::{columns, count_ticks, time_ticks};
+use super::scale::{columns, time_ticks};
 use super::{Band, format};
 use crate::event::Minute;
 
@@ -62,15 +62,14 @@ pub fn plot(plot: &Plot, width: usize, unicode: bool) -> Vec<Line> {
         })
         .collect();
     let highest = bars.iter().map(|bar| *bar as f64).chain(upper.iter().copied()).fold(1.0, f64::max);
-    let (_, top) = count_ticks(highest, 2);
-    let top = top.max(highest);
+    let top = highest;
     let in_burst = |column: usize| minute_of(column + 1) > plot.burst.0 && minute_of(column) < plot.burst.1;
     let mut rows = Vec::new();
     for row in (0..ROWS).rev() {
         let (floor, step) = (top * row as f64 / ROWS as f64, top / ROWS as f64);
         let label = match row {
             r if r + 1 == ROWS => format::short(top),
-            r if r == ROWS / 2 => format::short(top * (r as f64 + 0.5) / ROWS as f64),
+            r if r == ROWS / 2 => format::rate(top / 2.0),
             _ => String::new(),
         };
         let axis = if unicode { if label.is_empty() { "│" } else { "┤" } } else { "|" };

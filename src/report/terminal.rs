@@ -70,9 +70,17 @@ impl Style {
 
     /// Words for a terminal that knows no others.
     fn plain(self, text: &str) -> String {
-        let text = clean(text);
+        let mut text = clean(text);
         if self.unicode {
             return text;
+        }
+        // An exponent must not become part of its base.
+        const RAISED: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+        if let Some(first) = text.find(RAISED) {
+            text.insert(first, '^');
+        }
+        for (digit, raised) in ('0'..='9').zip(RAISED) {
+            text = text.replace(raised, &digit.to_string());
         }
         text.replace('–', "-")
             .replace('×', "x")
@@ -215,14 +223,18 @@ fn numbers(told: &Told, latest: &TrailRecord, style: Style) -> String {
     row("Observed", observed, format!("{average} a minute{over}"));
     if let Some(extra) = extra {
         let expected = &extra.expected;
-        let range = format!("{} to {}", words::per_minute(expected.lower.0), words::per_minute(expected.upper.0));
+        let (lower, upper) = (words::per_minute(expected.lower.0), words::per_minute(expected.upper.0));
+        let range = if lower == upper { lower } else { format!("{lower} to {upper}") };
         row("Expected range", range, format!("a minute, {} on average", words::per_minute(expected.average.0)));
     }
     let usual = statistics.baseline.average.0;
     let over = statistics.baseline_duration.map_or(String::new(), |m| format!(" over {}", format::duration(m)));
     row("Baseline", words::per_minute(usual), format!("a minute{over}"));
+    let down = extra.is_some_and(|extra| extra.direction == "down");
+    let of_usual = statistics.insight.average.0 / usual;
     match usual > 0.0 {
-        true => row("Ratio", words::times(statistics.insight.average.0 / usual), "insight to baseline".to_owned()),
+        true if down => row("Ratio", words::percent(of_usual), "of the baseline".to_owned()),
+        true => row("Ratio", words::times(of_usual), "insight to baseline".to_owned()),
         false => row("Ratio", "new".to_owned(), format!("no such {unit} in the baseline")),
     }
     if let Some(extra) = extra {
@@ -233,7 +245,8 @@ fn numbers(told: &Told, latest: &TrailRecord, style: Style) -> String {
         if let Some(minutes) = extra.window_minutes {
             row("Window", format::duration(i64::from(minutes)), "stood out most from its record".to_owned());
         }
-        if let Some(detected) = format::parse(&extra.detected_time) {
+        let first = told.start.highwater.as_ref().unwrap_or(extra);
+        if let Some(detected) = format::parse(&first.detected_time) {
             let after = detected.0.saturating_sub(time_of(told.start).0).max(0);
             row(
                 "Known",
@@ -258,10 +271,14 @@ fn context(extra: &Highwater, unit: &str, style: Style) -> String {
     if let Some(repeat) = &extra.recurrence {
         lines.push(("Recurrence", repeat.words.clone()));
     }
-    if let Some(without) = &extra.without {
+    // That nothing would be left without the only caller needs no words.
+    if let Some(without) = extra.without.as_ref().filter(|without| without.observed > 0) {
         let caller = caller(&without.attribute, &without.value);
-        let rest = format!("{} {unit}", words::thousands(without.observed));
-        lines.push(("Without", format!("{caller}, {rest} are left: inside the expected range")));
+        let rest = words::thousands(without.observed);
+        lines.push((
+            "Without",
+            format!("{caller}: {rest} of {} {unit}, inside the expected range", words::thousands(extra.observed)),
+        ));
     }
     if !extra.new.is_empty() {
         let new: Vec<String> = extra.new.iter().map(|new| caller(&new.attribute, &new.value)).collect();
@@ -282,7 +299,8 @@ fn context(extra: &Highwater, unit: &str, style: Style) -> String {
     text + "\n"
 }
 
-fn caller(attribute: &str, value: &str) -> String {
+/// `session ci-42`, from a record's name of the attribute.
+pub(super) fn caller(attribute: &str, value: &str) -> String {
     let known = Attribute::ALL.into_iter().find(|known| known.as_str() == attribute);
     known.map_or_else(|| value.to_owned(), |attribute| words::caller(attribute, value))
 }
