@@ -173,19 +173,22 @@ fn news(new: &[Novelty], deed: &str) -> String {
     let Some(first) = new.first() else { return String::new() };
     let since = if first.ever { "since the trail begins" } else { "in seven days" };
     let others = |new: &[Novelty]| {
-        let others: Vec<String> = new.iter().map(|new| caller(new.attribute, &new.value)).collect();
+        // An agent's name is long, and beside a new caller or address says little more.
+        let told = new.iter().filter(|new| new.attribute != Attribute::UserAgent);
+        let others: Vec<String> = told.map(|new| caller(new.attribute, &new.value)).collect();
         others.join(", ")
     };
-    match new {
-        [] => String::new(),
-        [one] if one.attribute == Attribute::UserIdentityArn => {
-            format!(" First time {since} that {} {deed}.", principal(&one.value))
+    let text = match new {
+        [agent] if agent.attribute == Attribute::UserAgent => {
+            format!("New {since}: {}", caller(agent.attribute, &agent.value))
         }
-        [one, rest @ ..] if one.attribute == Attribute::UserIdentityArn => {
-            format!(" First time {since} that {} {deed}; new, too: {}.", principal(&one.value), others(rest))
-        }
-        all => format!(" New {since}: {}.", others(all)),
-    }
+        [one, rest @ ..] if one.attribute == Attribute::UserIdentityArn => match others(rest) {
+            none if none.is_empty() => format!("First time {since} that {} {deed}", principal(&one.value)),
+            rest => format!("First time {since} that {} {deed}; new, too: {rest}", principal(&one.value)),
+        },
+        all => format!("New {since}: {}", others(all)),
+    };
+    format!(" {text}.")
 }
 
 /// Sentences in this order: what happened against what and how rare that is, whether a usual job did it, who did it, what

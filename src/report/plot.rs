@@ -136,10 +136,8 @@ fn axis(
             if tick.dated || tick.minute.of_day() == 0 { format::short_day(tick.minute) } else { tick.label.clone() };
         let at = (margin + 1 + place).saturating_sub(label.chars().count() / 2);
         let free = words.chars().count();
-        if at > free || free == 0 {
-            if at + label.chars().count() <= margin + 1 + across {
-                words += &format!("{:space$}{label}", "", space = at - free);
-            }
+        if (at > free || free == 0) && at + label.chars().count() <= margin + 1 + across {
+            words += &format!("{:space$}{label}", "", space = at - free);
         }
     }
     [line, vec![(Ink::Plain, words)]]

@@ -111,9 +111,12 @@ fn numbers(incident: &Incident) -> String {
         Some(minutes) => number("Duration", format::duration(minutes), "start to end".to_owned()),
         None => number("Duration", "still open".to_owned(), "at the end of the data".to_owned()),
     };
-    let odds = |extra: &Highwater| match extra.odds.strip_suffix(" for this API").unwrap_or(&extra.odds) {
-        "" => number("Odds", format::odds(extra.ln_odds), "if this were normal traffic".to_owned()),
-        often => number("Odds", name(often), format!("{}, were this normal", format::odds(extra.ln_odds))),
+    let odds = |extra: &Highwater| {
+        let often = match extra.odds.strip_suffix(" for this API").unwrap_or(&extra.odds) {
+            "" => "if this were normal traffic".to_owned(),
+            often => name(often),
+        };
+        number("Odds", format::odds(extra.ln_odds), often)
     };
     let detected = |extra: &Highwater| {
         let (seen, from) = (format::parse(&extra.detected_time)?, incident.from()?);
