@@ -289,7 +289,7 @@ fn nothing_is_left_to_do_and_no_machine_is_named() {
         for entry in fs::read_dir(root().join(folder)).expect("a readable folder") {
             let path = entry.expect("a readable entry").path();
             if path.is_file()
-                && path.file_name().is_none_or(|name| name != "Cargo.lock")
+                && path.file_name().is_none_or(|name| name != "Cargo.lock" && name != ".git")
                 && let Ok(text) = fs::read_to_string(&path)
             {
                 files.push((path.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned(), text));
