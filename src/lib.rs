@@ -29,6 +29,7 @@
 
 pub mod baseline;
 pub mod cli;
+pub mod config;
 pub mod detector;
 pub mod episode;
 pub mod event;

@@ -42,6 +42,11 @@ const PHI_MIN: f64 = 0.01;
 const CLIP_SD: f64 = 4.0;
 const CLIPPED_HOURS_MAX: u32 = 2;
 
+/// The change that the e-detector looks for, the most that an hour can say, and the most that is remembered.
+const RAMP: f64 = 2.0;
+const LN_RAMP_STEP_MAX: f64 = 6.0;
+const LN_RAMP_MAX: f64 = 20.0;
+
 /// A season is kept once a series has calls on two days, and this many of them.
 const SEASON_CALLS_MIN: f32 = 30.0;
 
@@ -114,6 +119,8 @@ pub struct Baseline {
     clipped: u8,
     first_day: u16,
     calls: f32,
+    /// See [`Baseline::ln_ramp`].
+    ln_ramp: f32,
     season: Option<Box<Season>>,
 }
 
@@ -161,6 +168,35 @@ impl Baseline {
         Predictive { parts, minute_phi: self.minute_dispersion.phi(), hour_phi: self.hour_dispersion.phi() }
     }
 
+    /// ln of NB(count; [`RAMP`] mean) / NB(count; mean), both of the slow level's shape, for this part of an hour.
+    fn ramp_evidence(predictive: &Predictive, count: f64, hours: f64) -> f64 {
+        let part = predictive.parts[2];
+        let mean = part.mean * MINUTES_PER_HOUR * hours;
+        let shape = 1.0 / (predictive.hour_phi + part.uncertainty);
+        let slower = (shape + mean).ln() - (shape + RAMP * mean).ln();
+        count * (RAMP.ln() + slower) + shape * slower
+    }
+
+    /// Evidence that the level has been twice the slow forecast for some hours: the logarithm of the sum of a
+    /// Shiryaev-Roberts e-detector (Shin, Ramdas, Rinaldo: "E-detectors", 2024) over clock hours, the present one
+    /// counting up to `minute` with `count` calls not yet learned. For the hour that [`Baseline::advance`] came to.
+    pub fn ln_ramp(&self, minute: Minute, count: u64) -> f64 {
+        let elapsed = (minute.0.rem_euclid(60) + 1) as f64 / MINUTES_PER_HOUR;
+        let evidence = Self::ramp_evidence(&self.predictive(self.hour), f64::from(self.sum) + count as f64, elapsed);
+        (f64::from(self.ln_ramp).exp().ln_1p() + evidence.min(LN_RAMP_STEP_MAX)).clamp(0.0, LN_RAMP_MAX)
+    }
+
+    /// The same as of the end of the last hour: nothing to compute.
+    pub fn ln_ramp_of_last_hour(&self) -> f64 {
+        f64::from(self.ln_ramp)
+    }
+
+    /// Learns the hours before that of `minute`. [`Baseline::learn`] does it too; asking for a forecast is cheaper
+    /// after it.
+    pub fn advance(&mut self, minute: Minute) {
+        self.roll_to(minute.hour() as u32);
+    }
+
     /// Learns the hours before `hour`.
     fn roll_to(&mut self, hour: u32) {
         if self.hour == 0 || hour <= self.hour {
@@ -192,6 +228,9 @@ impl Baseline {
         let phi = predictive.hour_phi;
 
         let clip = mean + CLIP_SD * (mean + phi * mean * mean).sqrt().max(1.0);
+        let evidence = Self::ramp_evidence(&predictive, sum, span);
+        let kept = if hours == 1 { f64::from(self.ln_ramp).exp().ln_1p() } else { f64::from(self.ln_ramp) };
+        self.ln_ramp = (kept + evidence.min(LN_RAMP_STEP_MAX)).clamp(0.0, LN_RAMP_MAX) as f32;
         let above = sum > clip;
         let settled = (self.clipped & 0b111).count_ones() >= CLIPPED_HOURS_MAX;
         let learned = if above && !settled { clip } else { sum };

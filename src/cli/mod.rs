@@ -1,10 +1,12 @@
 //! The command line: one file for each command, each turning flags into options and a few calls of the library. Decides
 //! exit statuses; holds no logic that a user of the library would miss.
 
+mod evaluate;
 mod explain;
 mod progress;
 mod report;
 mod scan;
+mod settings;
 mod simulate;
 mod tally;
 mod time;
@@ -34,6 +36,8 @@ enum Command {
     Report(report::Arguments),
     /// Writes a labelled trail to try things on.
     Simulate(simulate::Arguments),
+    /// Judges the detector, and plain ones beside it, on labelled accounts.
+    Evaluate(evaluate::Arguments),
     /// Counts calls per account, Region, source, name and minute, as CSV.
     Tally(tally::Arguments),
 }
@@ -53,6 +57,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
+        Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Tally(arguments) => tally::run(arguments),
     };
     match result {

@@ -9,12 +9,13 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde::Serialize;
 
+use super::Ending;
 use super::progress::Bar;
-use super::time::{parse_minutes, parse_time};
-use super::{Ending, default_threads};
-use crate::detector::Advance;
-use crate::detector::{CallRate, Detector, Options};
-use crate::event::{Limits, Minute};
+use super::settings::{Flags, run_options};
+use super::time::parse_time;
+use crate::config::{Settings, parse_minutes};
+use crate::detector::{Advance, Detector};
+use crate::event::Minute;
 use crate::insight::words::thousands;
 use crate::insight::{Insight, State};
 use crate::judge::{DEFAULT_JSON, Model};
@@ -60,24 +61,9 @@ pub(super) struct Arguments {
     /// Only this Region; may be given several times.
     #[arg(long, value_name = "NAME")]
     region: Vec<String>,
-    /// Which management calls the call rate counts; AWS counts writes.
-    #[arg(long, value_enum, default_value_t = CallRateArgument::Write)]
-    call_rate: CallRateArgument,
     /// Scores data events too.
     #[arg(long)]
     data_events: bool,
-    /// Also reports hours far below the forecast.
-    #[arg(long, value_enum, default_value_t = DirectionArgument::Up)]
-    direction: DirectionArgument,
-    /// Also reports jobs that come by the clock and did not come.
-    #[arg(long)]
-    missed_jobs: bool,
-    /// How long before its day of delivery an event may have happened; older ones are late.
-    #[arg(long, value_parser = parse_minutes, value_name = "LENGTH", default_value = "1d")]
-    lateness: i64,
-    /// Largest decompressed object, in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
-    object_max: usize,
     /// Goes on from this snapshot.
     #[arg(long, value_name = "FILE")]
     from_state: Option<PathBuf>,
@@ -90,11 +76,11 @@ pub(super) struct Arguments {
     /// Exits with status 3 if there are insights.
     #[arg(long)]
     fail_on_insight: bool,
-    #[arg(long, default_value_t = default_threads(), value_name = "N")]
-    threads: usize,
     /// No progress and no closing summary.
     #[arg(short, long)]
     quiet: bool,
+    #[command(flatten)]
+    settings: Flags,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -103,36 +89,20 @@ enum Format {
     CloudtrailS3,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum CallRateArgument {
-    Write,
-    All,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum DirectionArgument {
-    Up,
-    Both,
-}
-
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let started = Instant::now();
     if arguments.format == Format::CloudtrailS3 && arguments.output.is_none() {
         bail!("--format cloudtrail-s3 writes files: name a directory with -o");
     }
     let found = source::find(&arguments.paths)?;
-    let mut detector = detector(&arguments)?;
+    let settings = arguments.settings.settings()?;
+    let mut detector = detector(&arguments, &settings)?;
     let output = match &arguments.output {
         Some(root) => Some(ResultDir::create(root, arguments.force)?),
         None => None,
     };
-    let options = run::Options {
-        filter: filter(&arguments),
-        limits: Limits { object_bytes_max: arguments.object_max << 20, ..Limits::default() },
-        lateness_minutes: arguments.lateness,
-        threads: arguments.threads.max(1),
-        keep_open: arguments.save_state.is_some(),
-    };
+    let options =
+        run::Options { keep_open: arguments.save_state.is_some(), ..run_options(&settings, filter(&arguments)) };
     let mut sink = Sink::new(output.as_ref(), &arguments)?;
     let bar = Bar::new(&found.objects, arguments.quiet);
     let scanned =
@@ -177,16 +147,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     }
 }
 
-fn detector(arguments: &Arguments) -> anyhow::Result<Detector> {
-    let options = Options {
-        call_rate: match arguments.call_rate {
-            CallRateArgument::Write => CallRate::Write,
-            CallRateArgument::All => CallRate::All,
-        },
-        drops: arguments.direction == DirectionArgument::Both,
-        missed_jobs: arguments.missed_jobs,
-        ..Options::default()
-    };
+fn detector(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Detector> {
+    let options = settings.detector();
     let model = Model::from_json(DEFAULT_JSON)?;
     match &arguments.from_state {
         Some(path) => {

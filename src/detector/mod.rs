@@ -4,6 +4,7 @@
 //!
 //! The promise kept here: what has been advanced in many steps is what would have been found in one.
 
+mod identity;
 mod series;
 mod snapshot;
 
@@ -18,7 +19,7 @@ use hashbrown::HashTable;
 pub(crate) use crate::baseline::FORGET_MINUTES;
 use crate::event::{Category, MINUTES_PER_DAY, Minute};
 use crate::insight::{Insight, SeriesKey};
-use crate::judge::Model;
+use crate::judge::{FEATURE_COUNT, Model};
 use crate::window::{Api, Attribute, Calls, Closed, Dictionary, OTHER, Tally};
 use series::{Caller, Cell, Context, Series};
 pub use snapshot::SnapshotError;
@@ -42,13 +43,23 @@ pub struct Options {
     pub missed_jobs: bool,
     /// No verdict in an account before this much history.
     pub warmup_minutes: u32,
+    /// Keep what was measured in [`Advance::candidates`], for fitting the judge.
+    pub keep_candidates: bool,
+    /// A score at or above it is an alarm; `None`: the model's own line.
+    pub threshold: Option<f64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         // The judge's weights were fitted on series with at least a week behind them; AWS waits as well.
-        let warmup_minutes = 7 * MINUTES_PER_DAY as u32;
-        Options { call_rate: CallRate::Write, drops: false, missed_jobs: false, warmup_minutes }
+        Options {
+            call_rate: CallRate::Write,
+            drops: false,
+            missed_jobs: false,
+            warmup_minutes: 7 * MINUTES_PER_DAY as u32,
+            threshold: None,
+            keep_candidates: false,
+        }
     }
 }
 
@@ -65,10 +76,22 @@ pub struct Advance {
     pub frontier: Minute,
     /// In the order in which they became known: by [`Insight::decided`], series and state.
     pub insights: Vec<Insight>,
+    /// Every minute that was scored, under [`Options::keep_candidates`]: by series, then minute.
+    pub candidates: Vec<Candidate>,
     /// The minutes that were closed.
     pub closed: Closed,
     /// Events counted in them.
     pub events: u64,
+}
+
+/// A minute that was scored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    pub series: SeriesKey,
+    pub minute: Minute,
+    /// In the order of [`crate::judge::FEATURE_NAMES`].
+    pub features: [f64; FEATURE_COUNT],
+    pub score: f64,
 }
 
 pub struct Detector {
@@ -187,8 +210,9 @@ impl Callers {
     }
 }
 
-/// The calls of one series in one advance.
+/// The calls of one series on one day.
 struct Work {
+    day: u32,
     series: u32,
     calls: WorkCalls,
 }
@@ -201,7 +225,8 @@ enum WorkCalls {
 }
 
 impl Detector {
-    pub fn new(options: Options, model: Model) -> Detector {
+    pub fn new(options: Options, mut model: Model) -> Detector {
+        model.threshold = options.threshold.unwrap_or(model.threshold);
         Detector {
             options,
             model_name: model.name.as_str().into(),
@@ -249,15 +274,37 @@ impl Detector {
     /// Closes the minutes before `frontier` and says what they brought. Nothing happens for a frontier already passed.
     pub fn advance(&mut self, frontier: Minute, threads: usize) -> Advance {
         let frontier = Minute(frontier.0.clamp(self.frontier.0, i64::from(u32::MAX)));
-        self.frontier = frontier;
         let closed = self.tally.close_before(frontier);
+        let (insights, candidates) = self.fold(&closed, frontier, threads);
+        let events = closed.calls.iter().map(|calls| u64::from(calls.count)).sum();
+        Advance { frontier, insights, candidates, closed, events }
+    }
+
+    /// What `advance` does with the minutes it has closed. On its own: for minutes that another detector has closed,
+    /// so that several can be tried on one reading of a trail. `frontier` must not lie before the last one.
+    pub fn fold(
+        &mut self,
+        closed: &Closed,
+        frontier: Minute,
+        threads: usize,
+    ) -> (Vec<Insight>, Vec<Candidate>) {
+        let frontier = Minute(frontier.0.clamp(self.frontier.0, i64::from(u32::MAX)));
+        self.frontier = frontier;
         let now = frontier.0 as u32;
         let callers: Vec<Caller> =
             (0..closed.caller_count() as u32).map(|id| self.callers.intern(closed.caller(id))).collect();
-        let work = self.share_out(&closed);
-        let events = closed.calls.iter().map(|calls| u64::from(calls.count)).sum();
+        let mut work = self.share_out(closed);
 
-        let mut insights = self.run(&closed, &callers, work, now, threads);
+        // Day by day, so that what series know of each other is the same however far one advance reaches.
+        let (mut insights, mut candidates) = (Vec::new(), Vec::new());
+        work.sort_unstable_by_key(|work| (work.day, work.series));
+        for work in work.chunk_by(|a, b| a.day == b.day) {
+            let day_end = (work[0].day + 1).saturating_mul(MINUTES_PER_DAY as u32);
+            let (found, scored) = self.run(closed, &callers, work, now.min(day_end), threads);
+            insights.extend(found);
+            candidates.extend(scored);
+        }
+        candidates.sort_by(|a: &Candidate, b| (&a.series, a.minute).cmp(&(&b.series, b.minute)));
         // Series that no call touched: only an open incident can have come to its end, or, where drops are looked for,
         // a silence begun.
         let waiting: Vec<u32> = if self.options.looks_for_silence() {
@@ -283,19 +330,20 @@ impl Detector {
         }
         insights.sort_by(|a, b| (a.decided, &a.series, a.state).cmp(&(b.decided, &b.series, b.state)));
         self.forget(now);
-        Advance { frontier, insights, closed, events }
+        (insights, candidates)
     }
 
     /// Finds or makes the series of everything closed.
     fn share_out(&mut self, closed: &Closed) -> Vec<Work> {
+        let day = |calls: &Calls| calls.minute / MINUTES_PER_DAY as u32;
         let mut work = Vec::new();
         let mut start = 0;
-        for calls in closed.calls.chunk_by(|a, b| a.api == b.api) {
+        for calls in closed.calls.chunk_by(|a, b| a.api == b.api && day(a) == day(b)) {
             let range = start..start + calls.len();
             start = range.end;
             let api = closed.api(calls[0].api);
             let key = self.names.key(api, "");
-            let first = calls[0].minute;
+            let (first, day) = (calls[0].minute, day(&calls[0]));
             self.accounts.entry(key.account).and_modify(|m| *m = (*m).min(first)).or_insert(first);
             if self.options.looks_for_silence() {
                 let hours = self.active_hours.entry((key.account, key.region)).or_default();
@@ -304,7 +352,7 @@ impl Detector {
             let writes_only = self.options.call_rate == CallRate::Write && key.category == Category::Management;
             if !writes_only || calls.iter().any(|calls| !calls.read_only) {
                 let series = self.series_of(key);
-                work.push(Work { series, calls: WorkCalls::Api { range: range.clone(), writes_only } });
+                work.push(Work { day, series, calls: WorkCalls::Api { range: range.clone(), writes_only } });
             }
             let mut errors: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
             for place in range {
@@ -316,7 +364,7 @@ impl Detector {
             for (code, places) in errors {
                 let key = self.names.key(api, code);
                 let series = self.series_of(key);
-                work.push(Work { series, calls: WorkCalls::Error(places) });
+                work.push(Work { day, series, calls: WorkCalls::Error(places) });
             }
         }
         work
@@ -340,16 +388,16 @@ impl Detector {
         &mut self,
         closed: &Closed,
         callers: &[Caller],
-        mut work: Vec<Work>,
+        work: &[Work],
         now: u32,
         threads: usize,
-    ) -> Vec<Insight> {
-        work.sort_unstable_by_key(|work| work.series);
+    ) -> (Vec<Insight>, Vec<Candidate>) {
         let (options, model, model_name, all_callers) = (&self.options, &self.model, &self.model_name, &self.callers);
         let (accounts, active_hours, keys, names) = (&self.accounts, &self.active_hours, &self.keys, &self.names);
         let fold = |work: &[Work], series: &mut [Series], first: u32| {
             let mut insights = Vec::new();
             let mut active = Vec::new();
+            let mut candidates = options.keep_candidates.then(Vec::new);
             for item in work {
                 let key = keys[item.series as usize];
                 let series = &mut series[(item.series - first) as usize];
@@ -363,22 +411,22 @@ impl Detector {
                     active_hours: active_hours.get(&(key.account, key.region)),
                 };
                 for_each_cell(&closed.calls, callers, &item.calls, |cell| {
-                    series.step(&context, key, cell, &mut insights);
+                    series.step(&context, key, cell, &mut insights, candidates.as_mut());
                 });
                 series.settle(&context, key, now, &mut insights);
                 series.cool(now);
                 active.push((item.series, series.has_incident()));
             }
-            (insights, active)
+            (insights, active, candidates)
         };
         let results: Vec<_> = if threads <= 1 || work.len() < 2 * threads {
-            vec![fold(&work, &mut self.series, 0)]
+            vec![fold(work, &mut self.series, 0)]
         } else {
             std::thread::scope(|scope| {
                 let mut rest = &mut self.series[..];
                 let mut first = 0;
                 let mut handles = Vec::new();
-                for part in even_parts(&work, threads) {
+                for part in even_parts(work, threads) {
                     let Some(last) = part.last() else { continue };
                     let (mine, others) = rest.split_at_mut((last.series + 1 - first) as usize);
                     rest = others;
@@ -392,9 +440,10 @@ impl Detector {
                     .collect()
             })
         };
-        let mut insights = Vec::new();
-        for (found, active) in results {
+        let (mut insights, mut candidates) = (Vec::new(), Vec::new());
+        for (found, active, scored) in results {
             insights.extend(found);
+            candidates.extend(scored.into_iter().flatten());
             for (id, is_active) in active {
                 if is_active {
                     self.active.insert(id)
@@ -403,7 +452,7 @@ impl Detector {
                 };
             }
         }
-        insights
+        (insights, candidates)
     }
 
     /// Drops series that their next call would find forgotten, and strings that nothing names any more.

@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Callers, FORGET_MINUTES, Key, Names, OTHER_ID, Options};
+use super::identity::{self, Habit};
+use super::{Callers, Candidate, FORGET_MINUTES, Key, Names, OTHER_ID, Options};
 use crate::baseline::{Baseline, Predictive};
 use crate::episode::Episode;
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::{Attributed, BASELINE_DAYS, Closing, Direction, Evidence, Insight, Rate, State, baseline_from};
-use crate::judge::{Judge, Model};
+use crate::judge::{FEATURE_COUNT, Judge, Model};
 use crate::window::Attribute;
 
 /// AWS averages a Start over five minutes.
@@ -48,10 +49,10 @@ pub(super) struct Context<'a> {
 
 /// A caller's calls in a minute of the last hour.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct Recent {
-    minute: u32,
-    caller: Caller,
-    count: u32,
+pub(super) struct Recent {
+    pub(super) minute: u32,
+    pub(super) caller: Caller,
+    pub(super) count: u32,
 }
 
 /// In the order of time.
@@ -59,10 +60,10 @@ type RecentCalls = Vec<Recent>;
 
 /// A caller's calls on a day of the last week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Daily {
-    day: u32,
-    caller: Caller,
-    count: u32,
+pub(super) struct Daily {
+    pub(super) day: u32,
+    pub(super) caller: Caller,
+    pub(super) count: u32,
 }
 
 /// Callers of one series and day that are told apart once the day is over. Beyond it the smaller ones lose session,
@@ -83,6 +84,10 @@ const START_GAP_MINUTES: u32 = 5;
 const FREEZE_AFTER_MINUTES: u32 = 15;
 const FREEZE_MINUTES_MAX: u32 = 180;
 
+/// A minute is worth a score, whatever its records say, while the evidence for a ramp is above this: e to the power
+/// of it to one.
+const RAMP_GATE: f64 = 7.0;
+
 /// An hour is a drop when so few calls were this improbable (natural logarithm; one in a million), at least this many
 /// were expected, and less than half of them came.
 const DROP_LN_ODDS: f64 = -13.8;
@@ -101,6 +106,7 @@ pub(super) struct Series {
     days: Vec<Daily>,
     /// How many of them there were when they were last sorted and added up.
     days_sorted: u32,
+    habit: Habit,
     /// The last day whose callers had to be folded, and the day before which all were looked at.
     folded_day: u32,
     looked_day: u32,
@@ -164,12 +170,13 @@ impl Series {
     }
 
     /// Folds in one minute.
-    pub(super) fn step(&mut self, context: &Context, key: Key, cell: &Cell, out: &mut Vec<Insight>) {
+    pub(super) fn step(&mut self, context: &Context, key: Key, cell: &Cell, out: &mut Vec<Insight>, candidates: Option<&mut Vec<Candidate>>) {
         let minute = cell.minute;
         self.settle(context, key, minute, out);
         if self.is_forgotten(minute) {
             *self = Series::default();
         }
+        self.learn_habit(minute);
         self.last = minute;
         self.age_callers(minute, context.callers);
         self.recent.get_or_insert_default().extend(cell.callers.iter().map(|&(caller, count)| Recent {
@@ -178,10 +185,13 @@ impl Series {
             count,
         }));
 
-        let features = self.judge.measure(minute, cell.count, context.history_start);
+        let features = self.measure(context, key, cell);
         let warm = minute >= context.history_start + context.options.warmup_minutes;
         if let Some(features) = features.filter(|_| warm) {
             let score = context.model.score(&features);
+            if let Some(candidates) = candidates {
+                candidates.push(Candidate { series: context.names.series_key(key), minute: Minute(i64::from(minute)), features, score });
+            }
             let was_active = self.episode.is_active();
             let (episode, alarm) = self.episode.step(minute, score, context.model.threshold);
             self.episode = episode;
@@ -197,6 +207,40 @@ impl Series {
         }
         self.judge.learn(minute, cell.count);
         self.baseline.learn(Minute(i64::from(minute)), u64::from(cell.count));
+    }
+
+    /// The features of a minute worth a score.
+    fn measure(&mut self, context: &Context, key: Key, cell: &Cell) -> Option<[f64; FEATURE_COUNT]> {
+        let minute = cell.minute;
+        let at = Minute(i64::from(minute));
+        self.baseline.advance(at);
+        let ramps = self.baseline.ln_ramp_of_last_hour() > RAMP_GATE;
+        let counts = self.judge.measure(minute, cell.count, context.history_start, ramps)?;
+        let predictive = self.baseline.predict(at);
+        let [_, _, sum_15, sum_60] = self.judge.sums();
+        let surprise = |minutes: f64, sum: u32| (1.0 - predictive.ln_upper_tail(minutes, u64::from(sum))).ln();
+        let forecast = [
+            surprise(15.0, sum_15),
+            surprise(60.0, sum_60),
+            self.baseline.ln_ramp(at, u64::from(cell.count)),
+        ];
+        let recent = self.recent.as_ref().map_or(&[][..], |recent| recent.as_slice());
+        let callers =
+            identity::features(self.habit, &self.days, recent, minute, context.callers, key.is_error_rate());
+        let mut features = [0.0; FEATURE_COUNT];
+        let all = counts.into_iter().chain(forecast).chain(callers);
+        features.iter_mut().zip(all).for_each(|(feature, value)| *feature = value);
+        Some(features)
+    }
+
+    /// Takes the mix of callers of the last hour with calls into the habit, once it is over.
+    fn learn_habit(&mut self, minute: u32) {
+        let hour = self.last / 60;
+        if self.last == 0 || minute / 60 <= hour || self.episode.is_active() || self.judge.is_frozen(hour * 60) {
+            return;
+        }
+        let rows = self.recent.iter().flat_map(|recent| recent.iter()).filter(|row| row.minute / 60 == hour);
+        identity::learn_hour(&mut self.habit, &self.days, rows, hour / 24);
     }
 
     /// Lets time pass up to the start of minute `now`.

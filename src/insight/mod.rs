@@ -1,7 +1,8 @@
 //! [`Insight`]: what was found, in the terms of the detector. `trail` writes the shape that CloudTrail users know,
-//! `words` says it in a sentence, `evidence` and `severity` say what follows from it. Knows neither how it was found
-//! nor where it goes.
+//! `words` says it in a sentence, `evidence` and `severity` say what follows from it, `compare` tells two runs apart.
+//! Knows neither how it was found nor where it goes.
 
+pub mod compare;
 mod evidence;
 mod sensitive;
 mod severity;

@@ -17,12 +17,15 @@ use history::{History, HourMax, References};
 pub use model::{Additive, DEFAULT_JSON, Model, ModelError};
 pub use rhythm::{RUN_GAP_MINUTES, Rhythm, Run, find as find_rhythm};
 
-pub const FEATURE_COUNT: usize = 17;
+/// Features that a series' own counts give: what [`Judge::measure`] returns.
+pub const COUNT_FEATURES: usize = 18;
 
-/// In the order of the model file.
+pub const FEATURE_COUNT: usize = COUNT_FEATURES + 10;
+
+/// In the order of the model file: first those of the counts, then those of the forecast, then those of the callers.
 pub const FEATURE_NAMES: [&str; FEATURE_COUNT] = [
     "r1", "r5", "r15", "r60", "h15", "h60", "w60", "lS1", "lS5", "lrate", "acth", "actm", "actd", "nz15", "nz60",
-    "gap", "lu",
+    "gap", "lu", "age", "x15", "x60", "ramp", "mix", "mixn", "newp", "newa", "newf", "top", "errs",
 ];
 
 /// Half-life of the activity counters: a week.
@@ -36,6 +39,8 @@ const GATE_CALLS_60: u32 = 4;
 /// Nor is one that beats neither a record by this log ratio, nor its time of day by the second.
 const GATE_RECORD: f64 = 0.05;
 const GATE_TIME_OF_DAY: f64 = 0.25;
+/// While there is evidence for a ramp, it is enough to lie above the time of day, and above the hour of the week by this.
+const GATE_RAMP_WEEK: f64 = 0.1;
 
 /// Gaps between calls are told apart up to this many minutes.
 const GAP_MINUTES_MAX: u32 = 20_000;
@@ -119,7 +124,13 @@ impl Hot {
 impl Judge {
     /// Takes in a minute's calls and measures it, if it is worth a score. `history_start` is the first minute that
     /// anything is known of; minutes come in ascending order and each is followed by [`Judge::learn`].
-    pub fn measure(&mut self, minute: u32, count: u32, history_start: u32) -> Option<[f64; FEATURE_COUNT]> {
+    pub fn measure(
+        &mut self,
+        minute: u32,
+        count: u32,
+        history_start: u32,
+        ramps: bool,
+    ) -> Option<[f64; COUNT_FEATURES]> {
         self.roll_hours(minute / 60);
         let hot = self.hot.get_or_insert_default();
         // Sums are capped like counts: far above anything a minute holds.
@@ -141,7 +152,8 @@ impl Judge {
         let r: [f64; 4] = std::array::from_fn(|scale| ln[scale] - references.record[scale]);
         let h = [ln[2] - references.time_of_day[0], ln[3] - references.time_of_day[1]];
         let w60 = ln[3] - references.hour_of_week;
-        if r.iter().all(|r| *r <= GATE_RECORD) && h.iter().all(|h| *h <= GATE_TIME_OF_DAY) {
+        let ramps = ramps && w60 > GATE_RAMP_WEEK && h[1] > 0.0;
+        if !ramps && r.iter().all(|r| *r <= GATE_RECORD) && h.iter().all(|h| *h <= GATE_TIME_OF_DAY) {
             return None;
         }
         let since = minute.saturating_sub(history_start);
@@ -171,6 +183,7 @@ impl Judge {
             f64::from((before & ((1 << 59) - 1)).count_ones()) + 1.0 + old as f64,
             (1.0 + f64::from(idle.min(GAP_MINUTES_MAX))).ln(),
             ((calls + 1.0) / (active + 1.0)).ln(),
+            (1.0 + f64::from(since) / 1440.0).ln(),
         ])
     }
 
@@ -192,12 +205,22 @@ impl Judge {
         self.history.runs()
     }
 
+    /// Whether a minute is part of an incident that is no record.
+    pub fn is_frozen(&self, minute: u32) -> bool {
+        minute < self.frozen_until
+    }
+
     /// From now on, minutes before `until` are no record, nor is what this hour has reached so far.
     pub fn freeze(&mut self, until: u32) {
         self.frozen_until = until;
         if let Some(hot) = &mut self.hot {
             hot.hour_max = [0; 4];
         }
+    }
+
+    /// Sums of the last 1, 5, 15 and 60 minutes, as of the last minute measured.
+    pub fn sums(&self) -> [u32; 4] {
+        self.hot.as_ref().map_or([0; 4], |hot| hot.sums)
     }
 
     /// Minutes with calls in the last hour of calls, oldest first.

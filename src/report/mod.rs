@@ -1,7 +1,9 @@
-//! Pictures and pages for people: one insight as an SVG or PNG chart or for a terminal, a whole run as one HTML file. Is handed counts,
-//! bands and Insights records; does not know where they came from, how an insight was judged, or where bytes go.
+//! Pictures and pages for people: one insight as an SVG or PNG chart or for a terminal, a whole run as one HTML file,
+//! detectors compared. Is handed counts, bands, shares and Insights records; does not know where they came from, how an
+//! insight was judged, or where bytes go.
 
 mod chart;
+mod curve;
 mod format;
 mod page;
 mod pen;
@@ -22,6 +24,7 @@ use resvg::{render, tiny_skia};
 use crate::event::Minute;
 
 pub use chart::figure_svg;
+pub use curve::{CURVES_MAX, Curve, curves_svg};
 pub use page::{Incident, Page, page_html};
 pub use publish::{band, pair, publish, time_of};
 pub use recount::{Check, recount};

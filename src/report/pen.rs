@@ -35,10 +35,15 @@ pub enum Role {
     Baseline,
     AllCalls,
     Track,
+    CurveBlue,
+    CurveVermillion,
+    CurveGreen,
+    CurvePurple,
+    CurveOrange,
 }
 
 impl Role {
-    const ALL: [Role; 15] = [
+    const ALL: [Role; 20] = [
         Role::Paper,
         Role::Ink,
         Role::Muted,
@@ -54,6 +59,11 @@ impl Role {
         Role::Baseline,
         Role::AllCalls,
         Role::Track,
+        Role::CurveBlue,
+        Role::CurveVermillion,
+        Role::CurveGreen,
+        Role::CurvePurple,
+        Role::CurveOrange,
     ];
 
     /// Colour on white, and the page's variable for it.
@@ -74,6 +84,12 @@ impl Role {
             Role::Baseline => ("#6D3FA0", "--baseline"),
             Role::AllCalls => ("#87919D", "--all"),
             Role::Track => ("#E9EDF1", "--track"),
+            // M. Okabe and K. Ito, "Color Universal Design" (2008). Curves are not on the page.
+            Role::CurveBlue => ("#0072B2", "--curve-1"),
+            Role::CurveVermillion => ("#D55E00", "--curve-2"),
+            Role::CurveGreen => ("#009E73", "--curve-3"),
+            Role::CurvePurple => ("#CC79A7", "--curve-4"),
+            Role::CurveOrange => ("#E69F00", "--curve-5"),
         }
     }
 

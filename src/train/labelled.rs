@@ -46,3 +46,10 @@ pub enum Duty {
     /// Nothing, for any series of the API: a harmless change, reported once or not at all.
     Benign,
 }
+
+/// An ARN as attributions print it: assumed roles without their session.
+pub fn without_session(arn: &str) -> &str {
+    const MARK: &str = ":assumed-role/";
+    let Some(role) = arn.find(MARK).map(|at| at + MARK.len()) else { return arn };
+    arn[role..].find('/').map_or(arn, |slash| &arn[..role + slash])
+}

@@ -5,6 +5,7 @@
 
 mod cli;
 mod detector;
+mod evaluate;
 mod event;
 mod explain;
 mod golden;
@@ -14,3 +15,4 @@ mod report;
 mod simulate;
 mod support;
 mod tidy;
+mod worlds;

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use highwater::train::simulate::{Error, Options, Report, day_number, simulate};
+use highwater::event::Minute;
+use highwater::train::labelled::Labelled;
+use highwater::train::simulate::{Error, Options, Report, day_number, labelled, simulate};
+use highwater::window::Tally;
 use serde_json::Value;
 
 /// Two weeks of a small account with two attacks a day: a second or two even without optimization.
@@ -467,4 +470,59 @@ fn a_longer_trail_begins_with_the_shorter_one() {
     let (short, long) = (three_days(3), three_days(8));
     assert!(short.len() > 100);
     assert!(short == long);
+}
+
+/// Every caller of every API and minute, with its count: the whole content of a tally.
+fn content(mut tally: Tally) -> BTreeMap<(Vec<String>, u32, Vec<String>, bool), u32> {
+    let closed = tally.close_before(Minute(i64::MAX));
+    let owned = |fields: &[&str]| fields.iter().map(|field| (*field).to_owned()).collect::<Vec<_>>();
+    let mut content = BTreeMap::new();
+    for calls in &closed.calls {
+        let (api, caller) = (owned(&closed.api(calls.api)), owned(&closed.caller(calls.caller)));
+        *content.entry((api, calls.minute, caller, calls.read_only)).or_default() += calls.count;
+    }
+    content
+}
+
+#[test]
+fn counting_without_files_gives_what_a_reader_finds_in_them() {
+    let options = Options { accounts: 2, regions: 3, apis: 60, days: 16, repeat_after_days: Some(3), ..small() };
+    let (directory, report) = run(&options);
+    let read = Labelled::read(directory.path()).unwrap();
+    assert_eq!(read.len(), 2);
+    let mut events = 0;
+    for (index, read) in (0..).zip(read) {
+        let made = labelled(&options, index).unwrap();
+        assert_eq!((made.live_from, made.end), (read.live_from, read.end));
+        assert_eq!(made.truths, read.truths);
+        assert!(made.truths.len() > 10);
+        assert!(made.truths.iter().all(|truth| truth.start >= made.live_from && truth.end <= made.end));
+        let (made, read) = (content(made.calls), content(read.calls));
+        events += made.values().sum::<u32>();
+        assert!(made.iter().eq(&read), "{:?}", made.iter().zip(&read).find(|(a, b)| a != b));
+    }
+    // The rest are data events.
+    assert!(u64::from(events) > report.events / 2 && u64::from(events) < report.events);
+}
+
+#[test]
+fn a_trail_without_its_truth_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let error = Labelled::read(directory.path()).err().unwrap().to_string();
+    assert!(error.contains("truth.json") && error.contains("highwater simulate"), "{error}");
+    fs::write(directory.path().join("truth.json"), "{\"days\": 3}").unwrap();
+    let error = Labelled::read(directory.path()).err().unwrap().to_string();
+    assert!(error.contains("truth.json") && error.contains("not a truth"), "{error}");
+}
+
+#[test]
+fn an_account_has_as_many_apis_as_asked() {
+    for apis in [5, 90, 200, 201, 320] {
+        let account = labelled(&Options { apis, days: 21, scale: 0.2, regions: 1, ..small() }, 0).unwrap();
+        let mut calls = account.calls;
+        let closed = calls.close_before(Minute(i64::MAX));
+        let called = closed.calls.chunk_by(|a, b| a.api == b.api).count() as u32;
+        // Some are never called, and data events are not counted.
+        assert!(called <= apis && called * 10 >= apis * 7, "{called} of {apis}");
+    }
 }

@@ -4,9 +4,9 @@
 use super::Options;
 use super::attack::Burst;
 use super::cast::{self, Kind, Principal, Trade};
-use super::catalogue::{Access, Api, SIGN_IN, apis};
-use super::draw::{Draw, mix, mix_all};
 use super::traffic::{self, Calendar, DAY_MINUTES, Day, Name, Pattern};
+use crate::train::catalogue::{Access, Api, SIGN_IN, apis, more_apis};
+use crate::train::draw::{Draw, mix, mix_all};
 
 /// Why a call fails. The code that is written depends on the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,10 +180,18 @@ impl Account {
     }
 }
 
+/// So many the first part of the catalogue can give, by access.
+const APIS_FROM_FIRST: usize = 200;
+
 /// The APIs of an account with their patterns: always sign-ins, role sessions and, if there is room, data events.
 fn repertoire(count: usize, draw: &mut Draw) -> Vec<(Api, Name)> {
     let mut all = apis();
     draw.shuffle(&mut all);
+    if count > APIS_FROM_FIRST {
+        let mut more = more_apis();
+        draw.shuffle(&mut more);
+        all.extend(more);
+    }
     let mut chosen: Vec<(Api, Name)> = Vec::new();
     let fixed: &[(&str, Name)] = &[
         (SIGN_IN, Name::Office),

@@ -6,8 +6,8 @@
 use super::Options;
 use super::account::{Account, Failure, Series};
 use super::cast::{self, Kind as Identity, Session, Trade};
-use super::draw::Draw;
 use super::traffic::{DAY_MINUTES, Name, Pattern};
+use crate::train::draw::Draw;
 
 /// The days that a detector may learn from before anything happens; the first attack comes a day later.
 pub(super) const WARM_DAYS: u32 = 7;

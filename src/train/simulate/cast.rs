@@ -5,7 +5,7 @@
 //! Addresses come from the ranges reserved for documentation (RFC 5737, RFC 3849) and from 10.0.0.0/8, mail addresses
 //! from example.com (RFC 2606), so that no simulated trail points at anyone.
 
-use super::draw::Draw;
+use crate::train::draw::Draw;
 
 /// What a principal does for a living; decides which series it calls and how its sessions look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -295,7 +295,7 @@ pub(super) fn standing(seed: u64) -> Vec<Principal> {
         .zip(0_u64..)
         .map(|(&(kind, trade, name, parallel, rotation), index)| {
             let part = Part { kind, trade, name, parallel, rotation };
-            principal(&part, super::draw::mix_all(&[seed, index]))
+            principal(&part, crate::train::draw::mix_all(&[seed, index]))
         })
         .collect()
 }

@@ -12,10 +12,10 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use super::account::Account;
 use super::cast::push_letters;
-use super::draw::Draw;
 use super::record::{self, Addendum, Event, push_digits};
 use super::traffic::DAY_MINUTES;
 use super::{Error, Options, Report};
+use crate::train::draw::Draw;
 
 /// Records of the largest file; CloudTrail's own limit is 50 MB before compression.
 const FILE_RECORDS: usize = 4_000;

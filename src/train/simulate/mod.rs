@@ -1,20 +1,20 @@
 //! Labelled trails: writes what CloudTrail would have delivered for accounts that do not exist, with attacks whose
-//! place and time are known. [`simulate`] is the whole interface. Knows nothing of the detector that will be judged
-//! with it: patterns, rates and attacks were chosen from what accounts do, not from what is easy or hard to find.
+//! place and time are known. [`simulate`] writes them to files; [`labelled`] gives the same calls as counts, for those
+//! who need many worlds quickly. Knows nothing of the detector that will be judged with it: patterns, rates and attacks
+//! were chosen from what accounts do, not from what is easy or hard to find.
 //!
 //! Equal [`Options`] give equal bytes, on any platform and with any number of threads: every number is drawn from a
 //! stream named by what it is for (see `draw`), never from a shared one. The text of the records depends on nothing
 //! else; the compressed bytes also on the version of libdeflate.
 //!
 //! Inside: `account` (series and cast) from `catalogue`, `cast` and `traffic`; `attack` plans on top of it; `deliver`
-//! turns counts into files with `record`; `truth` writes the answer.
+//! turns counts into files with `record`, `count` into a tally; `truth` writes the answer.
 
 mod account;
 mod attack;
 mod cast;
-mod catalogue;
+mod count;
 mod deliver;
-mod draw;
 mod record;
 mod traffic;
 mod truth;
@@ -23,6 +23,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::event::Minute;
+use crate::train::draw::Draw;
+use crate::train::labelled::Labelled;
+use crate::window::Tally;
 
 use account::{Account, REGIONS};
 use record::{Addendum, Event};
@@ -42,7 +47,7 @@ pub struct Options {
     pub accounts: u32,
     /// Regions of each account, 1 to 8; the first is us-east-1.
     pub regions: u32,
-    /// APIs of each account, 5 to 200; a few of them are used in two regions and so make two series.
+    /// APIs of each account, 5 to 320; a few of them are used in two regions and so make two series.
     pub apis: u32,
     /// Multiplies the background; attacks grow with it, because they have to rise above it.
     pub scale: f64,
@@ -73,7 +78,7 @@ pub const DAYS_MAX: u32 = 400;
 /// The last four digits of an account number tell accounts apart.
 pub const ACCOUNTS_MAX: u32 = 10_000;
 /// Fewer would leave out the fixed ones (sign-in, role sessions, ...); more than the catalogue can give by access.
-const APIS: std::ops::RangeInclusive<u32> = 5..=200;
+const APIS: std::ops::RangeInclusive<u32> = 5..=320;
 /// Records that are written to learn how long those of a series are, when a target size is asked for.
 const PROBE_RECORDS: u32 = 24;
 /// Days that are counted to guess it: two weeks have every weekday twice.
@@ -228,6 +233,29 @@ pub fn simulate(options: &Options, out_dir: &Path) -> Result<Report, Error> {
     Ok(report)
 }
 
+/// The management events of account `index` of the trail that [`simulate`] would write, and the truth about them: the
+/// same calls by the same callers in the same minutes, without files. Delivery (late, twice, in which file) has no
+/// part in it.
+pub fn labelled(options: &Options, index: u32) -> Result<Labelled, Error> {
+    options.check()?;
+    let options = &Options { scale: scale(options), ..options.clone() };
+    let mut account = Account::new(options, index, options.scale);
+    attack::plan(&mut account, options);
+    let mut calls = Tally::default();
+    count::count(&account, &mut calls);
+    let minute = |day: u32| Minute((account.first_day + i64::from(day)) * DAY_MINUTES as i64);
+    Ok(Labelled {
+        name: match options.accounts {
+            1 => format!("simulate {}", options.seed),
+            _ => format!("simulate {}/{index}", options.seed),
+        },
+        live_from: minute(attack::WARM_DAYS),
+        end: minute(account.days),
+        calls,
+        truths: truth::labelled(&account),
+    })
+}
+
 /// Makes the directory; refuses one that holds anything.
 fn prepare(out_dir: &Path, force: bool) -> Result<(), Error> {
     let failed = |source| Error::Write { path: out_dir.to_owned(), source };
@@ -330,7 +358,7 @@ fn record_bytes(account: &Account, series: usize) -> f64 {
 
 /// `o-` and ten letters or digits.
 fn organisation_id(seed: u64) -> String {
-    let mut draw = draw::Draw::new(&[seed, 0x6f72_6721]);
+    let mut draw = Draw::new(&[seed, 0x6f72_6721]);
     let mut id = String::from("o-");
     (0..10).for_each(|_| id.push(char::from(*draw.pick(b"abcdefghijklmnopqrstuvwxyz0123456789"))));
     id

@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 use super::account::{Account, Failure, Series, error_code};
 use super::attack::Burst;
 use super::cast::{Kind, Principal, Session, Trade, push_hex, push_letters, push_upper};
-use super::catalogue::Access;
-use super::draw::{Draw, mix};
+use crate::train::catalogue::Access;
+use crate::train::draw::{Draw, mix};
 
 /// One call, before it is written.
 #[derive(Clone, Copy)]
@@ -53,13 +53,12 @@ pub(super) fn write(out: &mut String, account: &Account, event: &Event) {
     let mut draw = event.draw(account, b'r'.into());
     let series = &account.series[event.series as usize];
     let api = &series.api;
-    let burst = event.burst.map(|burst| &account.bursts[burst as usize]);
-    let (principal, session) = caller(account, series, burst, event, &mut draw);
+    let (principal, session) = caller(account, event, &mut draw);
     let region = account.regions[series.region];
     let second = draw.below(60);
     let time = Clock { second: account.first_day * 86_400 + i64::from(event.minute) * 60 + second as i64 };
     let fill = Fill { account, region, time };
-    let failure = event.failed.then(|| burst.map_or(series.standing.0, |burst| burst.failure));
+    let failure = failure(account, event);
 
     out.push_str("{\"eventVersion\":\"");
     out.push_str(event_version(api.service, api.name));
@@ -141,15 +140,22 @@ pub(super) fn write(out: &mut String, account: &Account, event: &Event) {
     out.push('}');
 }
 
-/// The principal and its session: the burst's culprit, or one of the usual callers.
-fn caller<'a>(
-    account: &'a Account,
-    series: &Series,
-    burst: Option<&Burst>,
-    event: &Event,
-    draw: &mut Draw,
-) -> (&'a Principal, Session) {
-    if let Some(burst) = burst {
+/// The burst that an extra call belongs to.
+fn burst_of<'a>(account: &'a Account, event: &Event) -> Option<&'a Burst> {
+    event.burst.map(|burst| &account.bursts[burst as usize])
+}
+
+/// Why the call failed, if it did.
+pub(super) fn failure(account: &Account, event: &Event) -> Option<Failure> {
+    let standing = account.series[event.series as usize].standing.0;
+    event.failed.then(|| burst_of(account, event).map_or(standing, |burst| burst.failure))
+}
+
+/// The principal and its session: the burst's culprit, or one of the usual callers. The first use of the event's
+/// stream.
+pub(super) fn caller<'a>(account: &'a Account, event: &Event, draw: &mut Draw) -> (&'a Principal, Session) {
+    let series = &account.series[event.series as usize];
+    if let Some(burst) = burst_of(account, event) {
         let mut session = burst.session.clone();
         if series.api.is_sign_in() {
             // Stuffing comes from a rented network, not from one address.
@@ -513,17 +519,17 @@ fn push_number(out: &mut String, value: u64) {
 #[cfg(test)]
 mod tests {
     use super::{Clock, Event, Fill};
+    use crate::train::catalogue::{apis, more_apis};
+    use crate::train::draw::Draw;
     use crate::train::simulate::Options;
     use crate::train::simulate::account::Account;
-    use crate::train::simulate::catalogue::apis;
-    use crate::train::simulate::draw::Draw;
 
     #[test]
     fn every_template_gives_json() {
         let account = Account::new(&Options::default(), 0, 1.0);
         let fill = Fill { account: &account, region: "us-east-1", time: Clock { second: 1_772_000_000 } };
         let mut draw = Draw::new(&[1]);
-        for api in apis() {
+        for api in apis().into_iter().chain(more_apis()) {
             for template in [api.request, api.response] {
                 let mut text = String::new();
                 fill.template(&mut text, template, &mut draw);

@@ -4,7 +4,7 @@
 //! A day is a pure function of the series and the day, with no state carried over. So days can be made in any order, on
 //! any thread, again and again, and a trail of any length needs the memory of one day.
 
-use super::draw::{Draw, mix_all};
+use crate::train::draw::{Draw, mix_all};
 
 pub(super) const DAY_MINUTES: usize = 1_440;
 

@@ -10,6 +10,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::event::Minute;
+use crate::train::labelled::{self, Duty};
+
 use super::account::{Account, Series, error_code};
 use super::attack::{Attack, Burst, FINDABLE, WARM_DAYS, margin_of, steps};
 use super::record::Clock;
@@ -54,6 +57,8 @@ struct Row {
     end: String,
     #[serde(flatten)]
     what: What,
+    #[serde(skip)]
+    minutes: std::ops::Range<Minute>,
 }
 
 #[derive(Serialize)]
@@ -82,15 +87,7 @@ const ERROR_RATE: &str = "ApiErrorRateInsight";
 
 impl Truth {
     pub(super) fn new(account: &Account, options: &Options, events: u64) -> Truth {
-        let mut truth = Vec::new();
-        for burst in &account.bursts {
-            attack_rows(account, burst, &mut truth);
-        }
-        for (series, at) in steps(account) {
-            // As long as a detector may take to get used to it.
-            let until = (at + DAY_MINUTES as u32).min(account.minutes());
-            truth.push(row(account, &account.series[series], "level_step", at..until, What::Benign { benign: true }));
-        }
+        let truth = rows(account);
         Truth {
             seed: options.seed,
             days: options.days,
@@ -106,6 +103,45 @@ impl Truth {
     pub(super) fn required(&self) -> usize {
         self.truth.iter().filter(|row| matches!(row.what, What::Attack { optional: false, .. })).count()
     }
+}
+
+fn rows(account: &Account) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for burst in &account.bursts {
+        attack_rows(account, burst, &mut rows);
+    }
+    for (series, at) in steps(account) {
+        // As long as a detector may take to get used to it.
+        let until = (at + DAY_MINUTES as u32).min(account.minutes());
+        rows.push(row(account, &account.series[series], "level_step", at..until, What::Benign { benign: true }));
+    }
+    rows
+}
+
+/// The truth about an account as training and evaluation take it.
+pub(super) fn labelled(account: &Account) -> Vec<labelled::Truth> {
+    let truth = |row: Row| {
+        let (error_code, duty, insider, arn) = match row.what {
+            What::Benign { .. } => (None, Duty::Benign, false, None),
+            What::Attack { error_code, arn, optional, insider, .. } => {
+                (error_code, if optional { Duty::Optional } else { Duty::Required }, insider, arn)
+            }
+        };
+        labelled::Truth {
+            account_id: row.account,
+            region: row.region.to_owned(),
+            event_source: row.event_source,
+            event_name: row.event_name.to_owned(),
+            error_code: error_code.map(str::to_owned),
+            kind: row.kind.to_owned(),
+            start: row.minutes.start,
+            end: row.minutes.end,
+            duty,
+            insider,
+            arn: arn.map(|arn| labelled::without_session(&arn).to_owned()),
+        }
+    };
+    rows(account).into_iter().map(truth).collect()
 }
 
 /// The burst as it should be found, and the other lens that may see it as well.
@@ -154,7 +190,12 @@ fn row(account: &Account, series: &Series, kind: &'static str, minutes: std::ops
         start: time(account.first_day, minutes.start),
         end: time(account.first_day, minutes.end),
         what,
+        minutes: at(account, minutes.start)..at(account, minutes.end),
     }
+}
+
+fn at(account: &Account, minute: u32) -> Minute {
+    Minute(account.first_day * DAY_MINUTES as i64 + i64::from(minute))
 }
 
 fn time(first_day: i64, minute: u32) -> String {

@@ -1,4 +1,4 @@
-//! Random numbers that never change: a PCG stream and the few distributions that the simulator draws from. Knows
+//! Random numbers that never change: a PCG stream and the few distributions that made-up accounts are drawn from. Knows
 //! nothing of trails. Everything here is integer arithmetic, correctly rounded IEEE operations, or the software
 //! functions of the `libm` crate, so that a seed gives the same values on every platform and with every compiler.
 //!
@@ -58,6 +58,11 @@ impl Draw {
     /// Uniform in `[low, high)`.
     pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
+    }
+
+    /// Log-uniform in `[low, high)`: any factor of two is as likely as any other; `low` must be above zero.
+    pub(super) fn log_between(&mut self, low: f64, high: f64) -> f64 {
+        low * libm::exp(self.unit() * libm::log(high / low))
     }
 
     pub(super) fn chance(&mut self, probability: f64) -> bool {

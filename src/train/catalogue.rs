@@ -1,7 +1,7 @@
 //! The APIs that a simulated account may call, with what their records look like: service, name, read or write,
 //! category, and templates of `requestParameters` and `responseElements`. Knows nothing of who calls them or how often.
 //!
-//! The table itself is `catalogue.txt`. Names, read/write flags and parameter names follow the public AWS API
+//! The table itself is `catalogue.txt`, with `catalogue_more.txt` for large accounts. Names, read/write flags and parameter names follow the public AWS API
 //! references; the values are ours. A template is JSON in which `%` and a letter stand for a made-up value (see
 //! `record::fill`) and `%[` ... `%]` for one to three repetitions separated by commas.
 
@@ -31,6 +31,7 @@ pub(super) struct Api {
 pub(super) const SIGN_IN: &str = "ConsoleLogin";
 
 const TABLE: &str = include_str!("catalogue.txt");
+const MORE: &str = include_str!("catalogue_more.txt");
 
 impl Api {
     pub(super) fn is_write(&self) -> bool {
@@ -52,11 +53,20 @@ impl Api {
     }
 }
 
-/// Every API of the catalogue, in its order.
+/// The APIs that any account may call, in the order of the catalogue.
 pub(super) fn apis() -> Vec<Api> {
+    parse(TABLE)
+}
+
+/// Those that only accounts call for which [`apis`] are too few.
+pub(super) fn more_apis() -> Vec<Api> {
+    parse(MORE)
+}
+
+fn parse(table: &'static str) -> Vec<Api> {
     let mut list: Vec<Api> = Vec::new();
     let mut group = 0..0;
-    for line in TABLE.lines().filter(|line| !line.starts_with('#')) {
+    for line in table.lines().filter(|line| !line.starts_with('#')) {
         if let Some(request) = line.strip_prefix("  request ") {
             list[group.clone()].iter_mut().for_each(|api| api.request = request);
         } else if let Some(response) = line.strip_prefix("  response ") {
@@ -69,7 +79,7 @@ pub(super) fn apis() -> Vec<Api> {
                 "write" => Access::Write,
                 "data-read" => Access::DataRead,
                 "data-write" => Access::DataWrite,
-                other => unreachable!("catalogue.txt has an unknown access {other}"),
+                other => unreachable!("the catalogue has an unknown access {other}"),
             };
             let start = list.len();
             list.extend(words.map(|word| {
@@ -86,11 +96,15 @@ pub(super) fn apis() -> Vec<Api> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, SIGN_IN, apis};
+    use super::{Access, Api, SIGN_IN, apis, more_apis};
+
+    fn all_apis() -> Vec<Api> {
+        [apis(), more_apis()].concat()
+    }
 
     #[test]
     fn names_are_many_and_unique_per_service() {
-        let mut keys: Vec<(&str, &str)> = apis().iter().map(|api| (api.service, api.name)).collect();
+        let mut keys: Vec<(&str, &str)> = all_apis().iter().map(|api| (api.service, api.name)).collect();
         let all = keys.len();
         keys.sort_unstable();
         keys.dedup();
@@ -100,7 +114,7 @@ mod tests {
 
     #[test]
     fn reads_return_nothing_and_every_access_occurs() {
-        let apis = apis();
+        let apis = all_apis();
         for access in [Access::Read, Access::Write, Access::DataRead, Access::DataWrite] {
             assert!(apis.iter().any(|api| api.access == access), "{access:?}");
         }

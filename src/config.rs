@@ -1,0 +1,272 @@
+//! [`Settings`]: what decides how a trail is read and judged, from `highwater.toml` and from the environment
+//! (`HIGHWATER_*`); commands lay their flags on top, with the same parsers. Knows no command and no model.
+//!
+//! A value is text wherever it stands, so that a file, a variable and a flag can never disagree about what it means.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+use toml::de::{DeTable, DeValue};
+
+use crate::detector::{CallRate, Options};
+
+/// Looked for in the current directory where no other file is named.
+pub const FILE_NAME: &str = "highwater.toml";
+
+/// Before the name of a setting, in upper case, in the environment.
+pub const ENVIRONMENT_PREFIX: &str = "HIGHWATER_";
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub call_rate: CallRate,
+    /// Also reports hours far below the forecast.
+    pub drops: bool,
+    /// Also reports jobs by the clock that did not come.
+    pub missed_jobs: bool,
+    /// A score at or above it is an alarm; `None`: the model's own line.
+    pub threshold: Option<f64>,
+    /// Events older than their day of delivery by more than this are late.
+    pub lateness_minutes: i64,
+    /// Largest decompressed object.
+    pub object_mib_max: usize,
+    /// `None`: one for each core.
+    pub threads: Option<usize>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            call_rate: CallRate::default(),
+            drops: false,
+            missed_jobs: false,
+            threshold: None,
+            lateness_minutes: 24 * 60,
+            object_mib_max: 256,
+            threads: None,
+        }
+    }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    #[error("{path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{place}: {reason}")]
+    Syntax { place: String, reason: String },
+    #[error("{place}: there is no setting {name}; {hint}")]
+    Unknown { place: String, name: String, hint: String },
+    #[error("{place}: {name}: {reason}")]
+    Value { place: String, name: String, reason: String },
+}
+
+type Set = fn(&mut Settings, &str) -> Result<(), String>;
+
+/// Every setting by the name that it has in a file; in the environment it is upper case.
+const KEYS: [(&str, Set); 7] = [
+    ("call_rate", |settings, text| Ok(settings.call_rate = parse_call_rate(text)?)),
+    ("direction", |settings, text| Ok(settings.drops = parse_direction(text)?)),
+    ("missed_jobs", |settings, text| Ok(settings.missed_jobs = parse_flag(text)?)),
+    ("threshold", |settings, text| Ok(settings.threshold = Some(parse_threshold(text)?))),
+    ("lateness", |settings, text| Ok(settings.lateness_minutes = parse_minutes(text)?)),
+    ("object_max", |settings, text| Ok(settings.object_mib_max = parse_mebibytes(text)?)),
+    ("threads", |settings, text| Ok(settings.threads = Some(parse_threads(text)?))),
+];
+
+impl Settings {
+    /// Defaults, then the file, then the environment: what comes later wins. `file`: `None` looks for [`FILE_NAME`] and
+    /// is content without it.
+    pub fn read(
+        file: Option<&Path>,
+        environment: impl Iterator<Item = (String, String)>,
+    ) -> Result<Settings, ConfigError> {
+        let mut settings = Settings::default();
+        match file {
+            Some(path) => settings.read_file(path)?,
+            None if Path::new(FILE_NAME).exists() => settings.read_file(Path::new(FILE_NAME))?,
+            None => {}
+        }
+        settings.read_environment(environment)?;
+        Ok(settings)
+    }
+
+    fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        self.read_toml(&text, &path.display().to_string())
+    }
+
+    /// Lays the settings of a TOML text over these; `name` is what messages call it.
+    pub fn read_toml(&mut self, text: &str, name: &str) -> Result<(), ConfigError> {
+        let place = |offset: usize| format!("{name}:{}", text[..offset].matches('\n').count() + 1);
+        let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+            place: place(error.span().map_or(0, |span| span.start.min(text.len()))),
+            reason: error.message().to_owned(),
+        })?;
+        let mut keys: Vec<_> = table.get_ref().iter().collect();
+        keys.sort_by_key(|(key, _)| key.span().start);
+        for (key, value) in keys {
+            let (place, name) = (place(key.span().start), key.get_ref().to_string());
+            let set = setter(&name).ok_or_else(|| unknown(place.clone(), &name, str::to_owned))?;
+            let text = match value.get_ref() {
+                DeValue::String(text) => text.to_string(),
+                DeValue::Integer(number) if number.radix() == 10 => number.as_str().to_owned(),
+                DeValue::Float(number) => number.as_str().to_owned(),
+                DeValue::Boolean(flag) => flag.to_string(),
+                other => {
+                    let reason = format!("a {} is no value for it", other.type_str());
+                    return Err(ConfigError::Value { place, name, reason });
+                }
+            };
+            set(self, &text).map_err(|reason| ConfigError::Value { place, name, reason })?;
+        }
+        Ok(())
+    }
+
+    /// Lays the variables over these settings. Others than ours may begin with the prefix: a variable that is no setting
+    /// is an error only where it looks like a misspelt one.
+    fn read_environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<(), ConfigError> {
+        let mut variables: Vec<(String, String)> = variables.collect();
+        variables.sort();
+        for (variable, value) in variables {
+            let Some(name) = variable.strip_prefix(ENVIRONMENT_PREFIX).map(str::to_ascii_lowercase) else { continue };
+            let place = "the environment".to_owned();
+            match setter(&name) {
+                Some(set) => {
+                    set(self, &value).map_err(|reason| ConfigError::Value { place, name: variable, reason })?;
+                }
+                None if nearest(&name).is_some() => {
+                    let spelt = |key: &str| format!("{ENVIRONMENT_PREFIX}{}", key.to_ascii_uppercase());
+                    return Err(unknown(place, &variable, spelt));
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Those that the detector takes.
+    pub fn detector(&self) -> Options {
+        let Settings { call_rate, drops, missed_jobs, threshold, .. } = *self;
+        Options { call_rate, drops, missed_jobs, threshold, ..Options::default() }
+    }
+}
+
+fn setter(name: &str) -> Option<Set> {
+    KEYS.iter().find(|(key, _)| *key == name).map(|(_, set)| *set)
+}
+
+/// `spelt` writes a setting's name as it stands in that place.
+fn unknown(place: String, name: &str, spelt: impl Fn(&str) -> String) -> ConfigError {
+    let key = name.strip_prefix(ENVIRONMENT_PREFIX).unwrap_or(name).to_ascii_lowercase();
+    let hint = match nearest(&key) {
+        Some(key) => format!("did you mean {}?", spelt(key)),
+        None => format!("there are {}", KEYS.map(|(key, _)| spelt(key)).join(", ")),
+    };
+    ConfigError::Unknown { place, name: name.to_owned(), hint }
+}
+
+/// The setting that is spelt almost so: a third of its letters may be wrong.
+fn nearest(name: &str) -> Option<&'static str> {
+    let plain = name.replace('-', "_");
+    let near = KEYS.iter().map(|(key, _)| (edits(&plain, key), *key));
+    near.min().filter(|(edits, key)| *edits <= key.len() / 3).map(|(_, key)| key)
+}
+
+/// Insertions, deletions and substitutions that make one text of the other (V. Levenshtein, 1966).
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, a) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in b.iter().enumerate() {
+            let substituted = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// `write` or `all`.
+pub fn parse_call_rate(text: &str) -> Result<CallRate, String> {
+    match text {
+        "write" => Ok(CallRate::Write),
+        "all" => Ok(CallRate::All),
+        _ => Err(format!("{text}: neither write nor all")),
+    }
+}
+
+/// `up`, or `both`: drops too.
+pub fn parse_direction(text: &str) -> Result<bool, String> {
+    match text {
+        "up" => Ok(false),
+        "both" => Ok(true),
+        _ => Err(format!("{text}: neither up nor both")),
+    }
+}
+
+/// `true` or `false`.
+pub fn parse_flag(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("{text}: neither true nor false"))
+}
+
+pub fn parse_threshold(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(threshold) if threshold.is_finite() => Ok(threshold),
+        _ => Err(format!("{text}: not a number like -0.3")),
+    }
+}
+
+/// `90d`, `12h`, `30m`, `2w`, in minutes.
+pub fn parse_minutes(text: &str) -> Result<i64, String> {
+    let wrong = || format!("{text}: not a length of time like 90d, 12h, 30m or 2w");
+    let (number, unit) = text.split_at_checked(text.len().wrapping_sub(1)).ok_or_else(wrong)?;
+    let unit = match unit {
+        "m" => 1,
+        "h" => 60,
+        "d" => 1_440,
+        "w" => 10_080,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    Ok(i64::from(number) * unit)
+}
+
+/// A number of MiB whose bytes a machine can count.
+pub fn parse_mebibytes(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(mebibytes) if (1..=usize::MAX >> 20).contains(&mebibytes) => Ok(mebibytes),
+        _ => Err(format!("{text}: not a number of MiB like 256")),
+    }
+}
+
+pub fn parse_threads(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(threads @ 1..=1_024) => Ok(threads),
+        _ => Err(format!("{text}: not a number of threads like 4")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_are_counted() {
+        assert_eq!(
+            ["", "treshold", "threshold", "hreshodl", "threads"].map(|t| edits(t, "threshold")),
+            [9, 1, 0, 3, 5]
+        );
+        assert_eq!(nearest("treshold"), Some("threshold"));
+        assert_eq!(nearest("call-rate"), Some("call_rate"));
+        assert_eq!(nearest("result"), None);
+    }
+
+    #[test]
+    fn lengths_of_time() {
+        assert_eq!(parse_minutes("90d"), Ok(90 * 1440));
+        assert_eq!(parse_minutes("30m"), Ok(30));
+        assert!(["", "d", "3", "3y", "-3d", "3é", "999999999999d"].iter().all(|text| parse_minutes(text).is_err()));
+    }
+}

@@ -1,0 +1,196 @@
+//! Who called, as evidence: compares the callers of the last minutes with those of the days before and says it in six
+//! numbers for the judge. Knows callers as numbers and text; neither counts over time nor scores.
+//!
+//! How much a mix of callers surprises depends on the habit of the series: where every job runs as one session, one
+//! hand in everything is nothing new. So the surprise is compared with the largest that the series' own hours showed.
+
+use serde::{Deserialize, Serialize};
+
+use super::series::{Caller, Daily, Recent};
+use super::Callers;
+
+/// Minutes whose callers are looked at.
+pub(super) const WINDOW_MINUTES: u32 = 15;
+
+/// Calls of an hour below which its mix says nothing.
+const HABIT_CALLS_MIN: u64 = 4;
+
+/// The largest surprise of a series' hours fades by so much (in `CODE_STEPS` per e-fold) a day.
+const HABIT_FADE: u16 = 1;
+const CODE_STEPS: f64 = 20.0;
+
+/// The largest surprise that an hour of the series has shown, fading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Habit {
+    code: u16,
+    day: u16,
+}
+
+impl Habit {
+    fn left(self, day: u32) -> u16 {
+        self.code.saturating_sub(HABIT_FADE.saturating_mul((day as u16).saturating_sub(self.day)))
+    }
+
+    fn raise(&mut self, surprise: f64, day: u32) {
+        let code = (surprise.ln_1p() * CODE_STEPS).round() as u16;
+        if code > self.left(day) {
+            *self = Habit { code, day: day as u16 };
+        }
+    }
+
+    /// ln(1 + surprise)
+    fn ln(self, day: u32) -> f64 {
+        f64::from(self.left(day)) / CODE_STEPS
+    }
+}
+
+/// Calls by value, now and before.
+#[derive(Clone, Copy)]
+struct Share<K> {
+    value: K,
+    now: f64,
+    before: f64,
+    /// On how many earlier days.
+    days: f64,
+}
+
+/// Adds up by value.
+fn shares<K: Ord + Copy>(rows: impl Iterator<Item = Share<K>>) -> Vec<Share<K>> {
+    let mut rows: Vec<Share<K>> = rows.collect();
+    rows.sort_unstable_by(|a, b| a.value.cmp(&b.value));
+    rows.dedup_by(|next, kept| {
+        let same = next.value == kept.value;
+        if same {
+            kept.now += next.now;
+            kept.before += next.before;
+            kept.days += next.days;
+        }
+        same
+    });
+    rows
+}
+
+/// How surprising the mix is: sum of `n_c ln((n_c / n) / p_c)` over callers, in nats; `p_c` is the smoothed share of
+/// before, half a call for whoever never called.
+fn surprise<K>(shares: &[Share<K>]) -> f64 {
+    let now: f64 = shares.iter().map(|share| share.now).sum();
+    let before: f64 = shares.iter().map(|share| share.before).sum();
+    let weight = before + 0.5 * (shares.len() as f64 + 1.0);
+    let sum: f64 = shares
+        .iter()
+        .filter(|share| share.now > 0.0)
+        .map(|share| share.now * (share.now / now * weight / (share.before + 0.5)).ln())
+        .sum();
+    sum.max(0.0)
+}
+
+/// Share of the calls by values never seen before, times how unlikely a new one was: ln((draws + 2) / (seen + 1)),
+/// each value once a day being a draw.
+fn newness<K>(shares: &[Share<K>]) -> f64 {
+    let now: f64 = shares.iter().map(|share| share.now).sum();
+    let new: f64 = shares.iter().filter(|share| share.before == 0.0).map(|share| share.now).sum();
+    let draws: f64 = shares.iter().map(|share| share.days).sum();
+    let seen = shares.iter().filter(|share| share.before > 0.0).count() as f64;
+    new / now.max(1.0) * ((draws + 2.0) / (seen + 1.0)).ln()
+}
+
+/// The callers of an hour that is over, for the habit. `rows` are that hour's calls.
+pub(super) fn learn_hour<'a>(habit: &mut Habit, days: &[Daily], rows: impl Iterator<Item = &'a Recent>, day: u32) {
+    let now: Vec<Share<u32>> = rows.map(|row| row.share(|caller| caller.coarse, true)).collect();
+    let calls: f64 = now.iter().map(|share| share.now).sum();
+    if (calls as u64) < HABIT_CALLS_MIN || days.is_empty() {
+        return;
+    }
+    let before = days.iter().map(|row| row.share(|caller| caller.coarse));
+    habit.raise(surprise(&shares(now.into_iter().chain(before))), day);
+}
+
+impl Recent {
+    fn share<K>(&self, value: impl Fn(Caller) -> K, in_window: bool) -> Share<K> {
+        let count = f64::from(self.count);
+        let (now, before) = if in_window { (count, 0.0) } else { (0.0, count) };
+        Share { value: value(self.caller), now, before, days: 0.0 }
+    }
+}
+
+impl Daily {
+    fn share<K>(&self, value: impl Fn(Caller) -> K) -> Share<K> {
+        Share { value: value(self.caller), now: 0.0, before: f64::from(self.count), days: 1.0 }
+    }
+}
+
+/// In the order of the judge's names: `mix mixn newp newa newf top errs`.
+pub(super) fn features(
+    habit: Habit,
+    days: &[Daily],
+    recent: &[Recent],
+    minute: u32,
+    callers: &Callers,
+    of_errors: bool,
+) -> [f64; 7] {
+    let in_window = |row: &Recent| row.minute + WINDOW_MINUTES > minute;
+    if days.is_empty() {
+        // Nothing to compare with.
+        return [0.0; 7];
+    }
+    fn of<'a, K: Ord + Copy>(
+        days: &'a [Daily],
+        recent: &'a [Recent],
+        value: impl Fn(Caller) -> K + Copy + 'a,
+        in_window: impl Fn(&Recent) -> bool + 'a,
+    ) -> Vec<Share<K>> {
+        let before = days.iter().map(|row| row.share(value));
+        shares(before.chain(recent.iter().map(move |row| row.share(value, in_window(row)))))
+    }
+    let mixes = of(days, recent, |caller| caller.coarse, in_window);
+    let now: f64 = mixes.iter().map(|share| share.now).sum();
+    let before: f64 = mixes.iter().map(|share| share.before).sum();
+    let surprise = surprise(&mixes);
+    let text = |caller: Caller, part: usize| callers.coarse.get(caller.coarse)[part];
+    let principals = of(days, recent, |caller| text(caller, 0), in_window);
+    let agents = of(days, recent, |caller| text(caller, 1), in_window);
+    let fines = of(days, recent, |caller| caller.fine, in_window);
+
+    // Sessions, keys and addresses that change every day are a habit too: what a day usually brings is taken off.
+    let new_now: f64 = fines.iter().filter(|share| share.before == 0.0).map(|share| share.now).sum();
+    let first_day = days.iter().map(|row| row.day).min().unwrap_or(0);
+    let mut by_fine: Vec<(u32, u32, f64)> =
+        days.iter().map(|row| (row.caller.fine, row.day, f64::from(row.count))).collect();
+    by_fine.sort_unstable_by_key(|row| (row.0, row.1));
+    let (mut usual_new, mut usual_all) = (0.0, 0.0);
+    for rows in by_fine.chunk_by(|a, b| a.0 == b.0) {
+        for row in rows.iter().filter(|row| row.1 > first_day) {
+            usual_all += row.2;
+            if row.1 == rows[0].1 {
+                usual_new += row.2;
+            }
+        }
+    }
+    let new_fine = new_now / now.max(1.0) - (usual_new + 0.5) / (usual_all + 1.0);
+
+    // Of the calls beyond each principal's usual share, how many lie in one hand.
+    let top = principals
+        .iter()
+        .max_by(|a, b| a.now.total_cmp(&b.now))
+        .map_or(0.0, |share| share.now / now.max(1.0) - share.before / before.max(1.0));
+
+    let failed = |caller: Caller| u32::from(!text(caller, 2).is_empty());
+    let error_mix = if of_errors {
+        0.0
+    } else {
+        let errors = of(days, recent, failed, in_window);
+        let failed = errors.iter().find(|share| share.value == 1);
+        let (e, b) = failed.map_or((0.0, 0.0), |share| (share.now, share.before));
+        // Against as many errors as the usual share would have brought.
+        ((e + 1.0) / (now * (b + 0.5) / (before + 1.0) + 1.0)).ln()
+    };
+    [
+        surprise.ln_1p() - habit.ln(minute / 1440),
+        surprise / now.max(1.0),
+        newness(&principals),
+        newness(&agents),
+        new_fine,
+        top,
+        error_mix,
+    ]
+}

@@ -1,0 +1,104 @@
+//! What detectors are tried on: named sets of labelled accounts, each account made from a seed when its turn comes.
+//! Knows nothing of detectors. A new set is one line of [`SETS`].
+
+use std::path::PathBuf;
+
+use crate::event::{MINUTES_PER_DAY, Minute};
+use crate::train::labelled::Labelled;
+use crate::train::simulate::{self, Options};
+
+use super::Error;
+
+/// A named kind of account.
+pub struct Set {
+    pub name: &'static str,
+    /// What it asks of a detector.
+    pub about: &'static str,
+    make: fn(u64) -> Result<Labelled, Error>,
+}
+
+pub const SETS: [Set; 9] = [
+    Set {
+        name: "simulate",
+        about: "accounts as they come: 40 % of bursts by the usual caller",
+        make: |seed| made(of(seed)),
+    },
+    Set {
+        name: "insiders",
+        about: "every burst by the API's usual caller",
+        make: |seed| made(Options { insiders: 1.0, ..of(seed) }),
+    },
+    Set {
+        name: "strangers",
+        about: "every burst by someone else",
+        make: |seed| made(Options { insiders: 0.0, ..of(seed) }),
+    },
+    Set { name: "quiet", about: "eight weeks of 300 APIs after the first, and nothing to find", make: quiet },
+    Set { name: "cold-1d", about: "verdicts after one day of history", make: |seed| cold(seed, 1) },
+    Set { name: "cold-2d", about: "after two", make: |seed| cold(seed, 2) },
+    Set { name: "cold-3d", about: "after three", make: |seed| cold(seed, 3) },
+    Set { name: "cold-7d", about: "after seven, on the same days", make: |seed| cold(seed, 7) },
+    Set { name: "repeat", about: "every burst again a week later", make: repeat },
+];
+
+/// The set of that name.
+pub fn set(name: &str) -> Option<&'static Set> {
+    SETS.iter().find(|set| set.name == name)
+}
+
+/// The accounts of a set, or of trails on disk.
+pub struct Scenario {
+    pub name: String,
+    pub(super) jobs: Vec<Job>,
+}
+
+pub(super) enum Job {
+    Make(fn(u64) -> Result<Labelled, Error>, u64),
+    Read(PathBuf),
+}
+
+impl Scenario {
+    /// One account for each seed.
+    pub fn new(set: &Set, seeds: impl IntoIterator<Item = u64>) -> Scenario {
+        let jobs = seeds.into_iter().map(|seed| Job::Make(set.make, seed)).collect();
+        Scenario { name: set.name.to_owned(), jobs }
+    }
+
+    /// Every account of labelled trails: see [`Labelled::read`].
+    pub fn of_trails(folders: Vec<PathBuf>) -> Scenario {
+        Scenario { name: "trails".to_owned(), jobs: folders.into_iter().map(Job::Read).collect() }
+    }
+}
+
+impl Job {
+    pub(super) fn accounts(&self) -> Result<Vec<Labelled>, Error> {
+        match self {
+            Job::Make(make, seed) => Ok(vec![make(*seed)?]),
+            Job::Read(folder) => Ok(Labelled::read(folder)?),
+        }
+    }
+}
+
+fn of(seed: u64) -> Options {
+    Options { seed, ..Options::default() }
+}
+
+fn made(options: Options) -> Result<Labelled, Error> {
+    Ok(simulate::labelled(&options, 0)?)
+}
+
+fn quiet(seed: u64) -> Result<Labelled, Error> {
+    made(Options { days: 9 * 7, apis: 300, anomalies_per_week: 0.0, ..of(seed) })
+}
+
+/// A trail that begins `history_days` before the ninth day, from which on there is something to find.
+fn cold(seed: u64, history_days: i64) -> Result<Labelled, Error> {
+    let mut account = made(Options { days: 15, ..of(seed) })?;
+    account.live_from = Minute(account.live_from.0 + MINUTES_PER_DAY);
+    account.calls.close_before(Minute(account.live_from.0 - history_days * MINUTES_PER_DAY));
+    Ok(account)
+}
+
+fn repeat(seed: u64) -> Result<Labelled, Error> {
+    made(Options { days: 28, repeat_after_days: Some(7), ..of(seed) })
+}
