@@ -3,6 +3,7 @@
 
 mod diff_config;
 mod evaluate;
+mod explain;
 mod progress;
 mod report;
 mod scan;
@@ -31,6 +32,8 @@ const EXIT_HELP: &str = "Exit status: 0 done, 1 error, 2 wrong usage, 3 insights
 enum Command {
     /// Scores a trail: insights as JSON lines, or a directory with records, rates, charts and a report.
     Scan(scan::Arguments),
+    /// Tells one incident of a result directory in words and numbers, and checks them.
+    Explain(explain::Arguments),
     /// Renders the charts and the report of a result directory again.
     Report(report::Arguments),
     /// Writes a labelled trail to try things on.
@@ -57,6 +60,7 @@ enum Ending {
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Scan(arguments) => scan::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
         Command::Tune(arguments) => tune::run(arguments),

@@ -130,7 +130,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let scanned = run::scan(&found.objects, &options, first, &bar, |advance, _| {
         insights[0].extend_from_slice(&advance.insights);
         for (detector, insights) in others.iter_mut().zip(&mut insights[1..]) {
-            insights.extend(detector.fold(&advance.closed, advance.frontier, options.threads).0);
+            insights.extend(detector.fold(&advance.closed, advance.frontier, options.threads).insights);
         }
         Ok(())
     });

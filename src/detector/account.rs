@@ -38,6 +38,13 @@ pub(super) struct Seen {
     pub(super) near_alarms: u32,
 }
 
+impl Seen {
+    pub(super) fn add(&mut self, other: Seen) {
+        self.active = self.active.saturating_add(other.active);
+        self.near_alarms = self.near_alarms.saturating_add(other.near_alarms);
+    }
+}
+
 impl Account {
     pub(super) fn new(first: u32) -> Account {
         Account { first, ..Account::default() }
@@ -62,8 +69,7 @@ impl Account {
 
     /// Counts what some of its series showed on the present day.
     pub(super) fn add(&mut self, seen: Seen) {
-        self.today.active = self.today.active.saturating_add(seen.active);
-        self.today.near_alarms = self.today.near_alarms.saturating_add(seen.near_alarms);
+        self.today.add(seen);
     }
 
     /// The line that lets through about `per_week` alarms a week when nothing happens: where the calibrated rate, times

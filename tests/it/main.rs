@@ -8,6 +8,7 @@ mod config;
 mod detector;
 mod evaluate;
 mod event;
+mod explain;
 mod golden;
 mod judge;
 mod promise;

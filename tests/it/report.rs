@@ -388,6 +388,40 @@ fn a_page_is_whole_and_fetches_nothing() {
 }
 
 #[test]
+fn a_section_says_why_and_names_stay_text() {
+    let mut incident = incident("high", 1, "RunInstances");
+    let hostile = "<script>alert(1)</script>";
+    let extra = incident.end.as_mut().and_then(|end| end.highwater.as_mut()).expect("our object");
+    extra.odds = "about once in 40 years for this API".to_owned();
+    extra.window_minutes = Some(15);
+    extra.closing = Some("new normal".to_owned());
+    let more = serde_json::json!({
+        "without": {"attribute": "sessionName", "value": hostile, "observed": 4, "average": 0.4},
+        "new": [{"attribute": "sourceIPAddress", "value": hostile, "ever": true}],
+        "recurrence": {"periodMinutes": 1440, "phaseMinutes": 360, "weekdays": false, "hits": 27, "chances": 28,
+            "shiftMinutes": 0, "usual": 40, "observed": 240, "words": "usual job, daily at 06:00 UTC"}
+    });
+    extra.without = serde_json::from_value(more["without"].clone()).expect("a caller");
+    extra.new = serde_json::from_value(more["new"].clone()).expect("a list");
+    extra.recurrence = serde_json::from_value(more["recurrence"].clone()).expect("a job");
+    let summary = summary();
+    let html = page_html(&Page { summary: &summary, incidents: vec![incident] }).expect("a page");
+    for words in [
+        "about once in 40 years",
+        "over 15 min",
+        "usual job, daily at 06:00 UTC",
+        "session &lt;script&gt;",
+        "address &lt;script&gt;",
+        "4 of 1,920 errors, inside the expected range",
+        "since the trail begins",
+        "the new normal",
+    ] {
+        assert!(html.contains(words), "{words}");
+    }
+    assert!(!html.contains(hostile));
+}
+
+#[test]
 fn a_page_is_sorted_by_severity_and_says_what_a_reader_needs() {
     let html = page(incidents());
     let articles: Vec<&str> =

@@ -35,7 +35,7 @@ const NOT_IN_CORE: [&str; 16] = [
 const THREADS_IN_CORE: (&str, &str) = ("detector", "std::thread::scope(");
 
 /// Crates, and the only modules that may use them.
-const CRATE_USERS: [(&str, &[&str]); 13] = [
+const CRATE_USERS: [(&str, &[&str]); 14] = [
     ("polars", &["store"]),
     ("plotters", &["report"]),
     ("resvg", &["report"]),
@@ -44,6 +44,7 @@ const CRATE_USERS: [(&str, &[&str]); 13] = [
     ("rand_pcg", &["train"]),
     ("statrs", &["baseline"]),
     ("clap", &["cli"]),
+    ("console", &["cli"]),
     ("toml", &["config"]),
     ("indicatif", &["cli"]),
     ("anyhow", &["cli", "run"]),

@@ -153,7 +153,7 @@ impl Contestant {
                 let first = closed.calls.iter().map(|calls| i64::from(calls.minute)).min().unwrap_or(live.start.0);
                 let history = (live.start.0 - first).clamp(0, i64::from(options.warmup_minutes)) as u32;
                 let mut detector = Detector::new(Options { warmup_minutes: history, ..options }, Model::clone(model));
-                Found::from_insights(&detector.fold(closed, Minute(i64::MAX), 1).0)
+                Found::from_insights(&detector.fold(closed, Minute(i64::MAX), 1).insights)
             }
             Method::Baseline(baseline) => baseline.find(self.line, closed, live.start),
         }
