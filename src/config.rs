@@ -26,6 +26,10 @@ pub struct Settings {
     pub missed_jobs: bool,
     /// A score at or above it is an alarm; `None`: the model's own line.
     pub threshold: Option<f64>,
+    /// Instead of a threshold: false alarms per account and week.
+    pub budget_per_week: Option<f64>,
+    /// Directory with models to use instead of the ones that ship.
+    pub model: Option<PathBuf>,
     /// Events older than their day of delivery by more than this are late.
     pub lateness_minutes: i64,
     /// Largest decompressed object.
@@ -41,6 +45,8 @@ impl Default for Settings {
             drops: false,
             missed_jobs: false,
             threshold: None,
+            budget_per_week: None,
+            model: None,
             lateness_minutes: 24 * 60,
             object_mib_max: 256,
             threads: None,
@@ -64,11 +70,16 @@ pub enum ConfigError {
 type Set = fn(&mut Settings, &str) -> Result<(), String>;
 
 /// Every setting by the name that it has in a file; in the environment it is upper case.
-const KEYS: [(&str, Set); 7] = [
+const KEYS: [(&str, Set); 9] = [
     ("call_rate", |settings, text| parse_call_rate(text).map(|value| settings.call_rate = value)),
     ("direction", |settings, text| parse_direction(text).map(|value| settings.drops = value)),
     ("missed_jobs", |settings, text| parse_flag(text).map(|value| settings.missed_jobs = value)),
     ("threshold", |settings, text| parse_threshold(text).map(|value| settings.threshold = Some(value))),
+    ("budget", |settings, text| parse_budget(text).map(|value| settings.budget_per_week = Some(value))),
+    ("model", |settings, text| {
+        settings.model = Some(PathBuf::from(text));
+        Ok(())
+    }),
     ("lateness", |settings, text| parse_minutes(text).map(|value| settings.lateness_minutes = value)),
     ("object_max", |settings, text| parse_mebibytes(text).map(|value| settings.object_mib_max = value)),
     ("threads", |settings, text| parse_threads(text).map(|value| settings.threads = Some(value))),
@@ -147,8 +158,8 @@ impl Settings {
 
     /// Those that the detector takes.
     pub fn detector(&self) -> Options {
-        let Settings { call_rate, drops, missed_jobs, threshold, .. } = *self;
-        Options { call_rate, drops, missed_jobs, threshold, ..Options::default() }
+        let &Settings { call_rate, drops, missed_jobs, threshold, budget_per_week, .. } = self;
+        Options { call_rate, drops, missed_jobs, threshold, budget_per_week, ..Options::default() }
     }
 }
 
@@ -186,6 +197,22 @@ fn edits(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
+}
+
+/// Alerts a week: `3/week`, `1/day`, `10/month`.
+pub fn parse_budget(text: &str) -> Result<f64, String> {
+    let wrong = || format!("{text}: not a number of alerts in a time, like 3/week, 1/day or 10/month");
+    let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let days = match unit {
+        "day" => 1.0,
+        "week" => 7.0,
+        "month" => 30.0,
+        _ => return Err(wrong()),
+    };
+    match number.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number * 7.0 / days),
+        _ => Err(wrong()),
+    }
 }
 
 /// `write` or `all`.

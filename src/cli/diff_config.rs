@@ -12,7 +12,6 @@ use crate::config::Settings;
 use crate::detector::Detector;
 use crate::insight::compare::{Changes, Incident, compare, incidents};
 use crate::insight::words;
-use crate::judge::{DEFAULT_JSON, Model};
 use crate::run::{self, Filter};
 use crate::source::{self, Object};
 
@@ -108,7 +107,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
 /// The incidents under these settings, and whether some input was malformed. Settings decide how objects are read, too:
 /// each of the two reads them anew.
 fn scan(arguments: &Arguments, objects: &[Object], settings: &Settings) -> anyhow::Result<(Vec<Incident>, bool)> {
-    let mut detector = Detector::new(settings.detector(), Model::from_json(DEFAULT_JSON)?);
+    let mut detector = Detector::new(settings.detector(), super::settings::model(&settings)?);
     let filter = Filter { data_events: arguments.data_events, ..Filter::default() };
     let mut insights = Vec::new();
     let bar = Bar::new(objects, arguments.quiet);

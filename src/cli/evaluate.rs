@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
+use super::settings::load_model;
 use super::{Ending, default_threads};
-use crate::judge::{DEFAULT_JSON, Model};
 use crate::report::{CURVES_MAX, Curve, curves_svg, png};
 use crate::train::evaluate::{self, Account, Contestant, SETS, Scenario, Score, pool, set};
 
@@ -39,6 +39,9 @@ pub(super) struct Arguments {
     /// Prints all figures as JSON.
     #[arg(long)]
     json: bool,
+    /// Directory with models made by `highwater train`, to judge instead of the ones that ship.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
     #[arg(long, default_value_t = default_threads(), value_name = "N")]
     threads: usize,
 }
@@ -93,7 +96,7 @@ struct AccountRow {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let scenarios = scenarios(&arguments)?;
-    let model = Model::from_json(DEFAULT_JSON)?;
+    let model = load_model(arguments.model.as_deref())?;
     let sweep = arguments.sweep || arguments.png.is_some();
     let mut contestants = evaluate::highwater(HIGHWATER, &model, sweep);
     if arguments.baselines {

@@ -11,6 +11,7 @@ mod settings;
 mod simulate;
 mod tally;
 mod time;
+mod train;
 mod tune;
 
 use std::process::ExitCode;
@@ -44,6 +45,8 @@ enum Command {
     DiffConfig(diff_config::Arguments),
     /// Judges the detector, and plain ones beside it, on labelled accounts.
     Evaluate(evaluate::Arguments),
+    /// Makes the models that ship with Highwater, or others from labelled trails of one's own.
+    Train(train::Arguments),
     /// Counts calls per account, Region, source, name and minute, as CSV.
     Tally(tally::Arguments),
 }
@@ -66,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Tune(arguments) => tune::run(arguments),
         Command::DiffConfig(arguments) => diff_config::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
+        Command::Train(arguments) => train::run(arguments),
         Command::Tally(arguments) => tally::run(arguments),
     };
     match result {

@@ -60,3 +60,15 @@ impl Progress for Bar {
         }
     }
 }
+
+/// A bar that counts steps.
+pub(super) fn steps_bar(steps: u64, quiet: bool) -> ProgressBar {
+    let bar = ProgressBar::new(steps);
+    if quiet {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {percent:>3} %  {eta} to go") {
+        bar.set_style(style);
+    }
+    bar
+}

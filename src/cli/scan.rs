@@ -18,7 +18,6 @@ use crate::detector::{Advance, Detector};
 use crate::event::Minute;
 use crate::insight::words::thousands;
 use crate::insight::{Insight, State};
-use crate::judge::{DEFAULT_JSON, Model};
 use crate::report;
 use crate::run::{self, Filter, Reject, Summary};
 use crate::source::{self, Found};
@@ -34,7 +33,7 @@ pub(super) struct Arguments {
     /// Files, directories, patterns, or `-` for standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
-    /// Result directory: insights.jsonl, rejects.jsonl, summary.json, rates/, charts/, report.html.
+    /// Result directory: insights.jsonl, near.jsonl, rejects.jsonl, summary.json, rates/, charts/, report.html.
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Replaces the results that the directory holds.
@@ -118,7 +117,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     if let Some(output) = &output {
         let file = summary_file(&mut summary, &found, &detector, &insights, started);
         output.write("summary.json", format!("{}\n", serde_json::to_string_pretty(&file)?).as_bytes())?;
-        written.extend(["insights.jsonl", "rejects.jsonl", "summary.json", "rates/"].map(str::to_owned));
+        written.extend(["insights.jsonl", "near.jsonl", "rejects.jsonl", "summary.json", "rates/"].map(str::to_owned));
         if arguments.format == Format::CloudtrailS3 {
             output.write_cloudtrail_s3(&insights, arguments.strict)?;
             written.push("AWSLogs/".to_owned());
@@ -149,7 +148,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
 
 fn detector(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Detector> {
     let options = settings.detector();
-    let model = Model::from_json(DEFAULT_JSON)?;
+    let model = super::settings::model(&settings)?;
     match &arguments.from_state {
         Some(path) => {
             let bytes = state::read(path)?;
@@ -176,6 +175,7 @@ struct Sink {
     lines: Box<dyn Write>,
     rates: Option<RatesWriter>,
     rejects: Option<BufWriter<File>>,
+    near: Option<BufWriter<File>>,
     /// Kept for the report and the closing words.
     insights: Vec<Insight>,
     first_rejects: Vec<Reject>,
@@ -191,9 +191,10 @@ impl Sink {
             None => Box::new(BufWriter::new(io::stdout())),
         };
         let rejects = output.map(|output| output.lines("rejects.jsonl")).transpose()?;
+        let near = output.map(|output| output.lines("near.jsonl")).transpose()?;
         let rates = output.map(|output| RatesWriter::new(output.path("rates")));
         let strict = arguments.strict;
-        Ok(Sink { strict, lines, rates, rejects, insights: Vec::new(), first_rejects: Vec::new() })
+        Ok(Sink { strict, lines, rates, rejects, near, insights: Vec::new(), first_rejects: Vec::new() })
     }
 
     fn take(&mut self, advance: &Advance, rejects: Vec<Reject>) -> anyhow::Result<()> {
@@ -205,6 +206,9 @@ impl Sink {
         }
         if let Some(file) = &mut self.rejects {
             write_lines(file, rejects.iter()).context("writing rejects.jsonl")?;
+        }
+        if let Some(file) = &mut self.near {
+            write_lines(file, advance.near.iter().map(|near| near.to_record())).context("writing near.jsonl")?;
         }
         let room = REJECTS_SHOWN.saturating_sub(self.first_rejects.len());
         self.first_rejects.extend(rejects.into_iter().take(room));

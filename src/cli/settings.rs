@@ -1,13 +1,17 @@
 //! The flags that are settings too: flag, then environment, then file, then default.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
 
 use super::default_threads;
 use crate::config::{
-    Settings, parse_call_rate, parse_direction, parse_mebibytes, parse_minutes, parse_threads, parse_threshold,
+    Settings, parse_budget, parse_call_rate, parse_direction, parse_mebibytes, parse_minutes, parse_threads, parse_threshold,
 };
 use crate::detector::CallRate;
 use crate::event::Limits;
+use crate::judge::{DEFAULT_JSON, Model};
 use crate::run::{self, Filter};
 
 #[derive(clap::Args)]
@@ -25,6 +29,12 @@ pub(super) struct Flags {
     /// Score from which on a minute is an alarm; `highwater tune` helps to choose it [default: the model's].
     #[arg(long, value_parser = parse_threshold, value_name = "SCORE", allow_negative_numbers = true)]
     threshold: Option<f64>,
+    /// Instead of a threshold: as many false alarms per account as you will put up with, such as 3/week or 1/month.
+    #[arg(long, value_parser = parse_budget, value_name = "N/UNIT", conflicts_with = "threshold")]
+    budget: Option<f64>,
+    /// Directory with models made by `highwater train`, to use instead of the ones that ship.
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
     /// How long before its day of delivery an event may have happened; older ones are late [default: 1d].
     #[arg(long, value_parser = parse_minutes, value_name = "LENGTH")]
     lateness: Option<i64>,
@@ -46,7 +56,9 @@ impl Flags {
             call_rate: self.call_rate.unwrap_or(settings.call_rate),
             drops: self.direction.unwrap_or(settings.drops),
             missed_jobs: self.missed_jobs || settings.missed_jobs,
-            threshold: self.threshold.or(settings.threshold),
+            threshold: self.threshold.or(settings.threshold).filter(|_| self.budget.is_none()),
+            budget_per_week: self.budget.or(settings.budget_per_week).filter(|_| self.threshold.is_none()),
+            model: self.model.clone().or(settings.model),
             lateness_minutes: self.lateness.unwrap_or(settings.lateness_minutes),
             object_mib_max: self.object_max.unwrap_or(settings.object_mib_max),
             threads: self.threads.or(settings.threads),
@@ -57,6 +69,19 @@ impl Flags {
 /// The process's variables, without those that are not UTF-8: none of ours can be among them.
 pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// The models of these settings.
+pub(super) fn model(settings: &Settings) -> anyhow::Result<Model> {
+    load_model(settings.model.as_deref())
+}
+
+/// The models of a directory, or those that ship.
+pub(super) fn load_model(directory: Option<&Path>) -> anyhow::Result<Model> {
+    let Some(directory) = directory else { return Ok(Model::from_json(DEFAULT_JSON)?) };
+    let path = directory.join("judge.json");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading the model {}", path.display()))?;
+    Model::from_json(&text).with_context(|| path.display().to_string())
 }
 
 /// How a scan reads under these settings.

@@ -9,11 +9,12 @@ use serde::Serialize;
 use super::Ending;
 use super::progress::Bar;
 use super::settings::{Flags, run_options};
+use crate::config::parse_budget;
 use crate::detector::{Detector, Options};
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::compare::{Incident, compare, incidents};
 use crate::insight::{Insight, words};
-use crate::judge::{DEFAULT_JSON, Model};
+
 use crate::run::{self, Filter, Summary};
 use crate::source;
 
@@ -45,22 +46,6 @@ const OFFSETS: [f64; 23] = [
     -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 7.0, 8.0, 10.0, 12.0, 14.0, 17.0,
     20.0, 25.0,
 ];
-
-/// Alerts a week.
-fn parse_budget(text: &str) -> Result<f64, String> {
-    let wrong = || format!("{text}: not a number of alerts in a time, like 3/week, 1/day or 10/month");
-    let (number, unit) = text.split_once('/').ok_or_else(wrong)?;
-    let days = match unit {
-        "day" => 1.0,
-        "week" => 7.0,
-        "month" => 30.0,
-        _ => return Err(wrong()),
-    };
-    match number.parse::<f64>() {
-        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number * 7.0 / days),
-        _ => Err(wrong()),
-    }
-}
 
 #[derive(Serialize)]
 struct Tuned {
@@ -110,7 +95,7 @@ impl Told {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let settings = arguments.settings.settings()?;
-    let model = Model::from_json(DEFAULT_JSON)?;
+    let model = super::settings::model(&settings)?;
     let before = settings.threshold.unwrap_or(model.threshold);
     // Two digits, as they are printed: what is put into the file is what was tried.
     let near = |offset: f64| if offset == 0.0 { before } else { ((before + offset) * 100.0).round() / 100.0 };

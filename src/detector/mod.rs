@@ -24,7 +24,7 @@ use crate::insight::{Insight, SeriesKey};
 use crate::judge::{FEATURE_COUNT, Model};
 use crate::window::{Api, Attribute, Calls, Closed, Dictionary, OTHER, Tally};
 use account::{Account, Seen};
-pub use near::NearAlarm;
+pub use near::{NearAlarm, NearRecord};
 pub use series::Findings;
 use series::{Caller, Cell, Context, Series};
 pub use snapshot::SnapshotError;

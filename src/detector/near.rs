@@ -21,6 +21,48 @@ pub struct NearAlarm {
     pub threshold: f64,
 }
 
+/// A near alarm as a line of JSON: the words of an Insights record where it has them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NearRecord {
+    pub start_time: String,
+    pub end_time: String,
+    pub recipient_account_id: String,
+    pub aws_region: String,
+    pub event_source: String,
+    pub event_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    pub insight_type: String,
+    /// Calls, or errors, in the minutes over the lower line.
+    pub observed: u64,
+    pub score: f64,
+    pub threshold: f64,
+    /// Always `info`.
+    pub severity: String,
+}
+
+impl NearAlarm {
+    pub fn to_record(&self) -> NearRecord {
+        let rounded = |value: f64| (value * 1e4).round() / 1e4;
+        let api = &self.series.api;
+        NearRecord {
+            start_time: self.start.to_string(),
+            end_time: self.end.to_string(),
+            recipient_account_id: api.account_id.to_string(),
+            aws_region: api.region.to_string(),
+            event_source: api.event_source.to_string(),
+            event_name: api.event_name.to_string(),
+            error_code: self.series.error_code.as_deref().map(str::to_owned),
+            insight_type: self.series.insight_type().to_owned(),
+            observed: self.count,
+            score: rounded(self.score),
+            threshold: rounded(self.threshold),
+            severity: "info".to_owned(),
+        }
+    }
+}
+
 /// One that may still go on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct OpenNear {

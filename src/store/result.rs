@@ -1,4 +1,4 @@
-//! The result directory of a scan: `insights.jsonl`, `rejects.jsonl`, `summary.json`, `rates/`, `charts/`,
+//! The result directory of a scan: `insights.jsonl`, `near.jsonl`, `rejects.jsonl`, `summary.json`, `rates/`, `charts/`,
 //! `report.html`, or log files in CloudTrail's own layout. Never replaces anything unless told to.
 
 use std::fs::{self, File};
@@ -16,8 +16,8 @@ use crate::insight::Insight;
 use crate::insight::trail::TrailRecord;
 
 /// What a scan leaves; with `--force` these are removed before it begins, and nothing else is.
-const OUTPUTS: [&str; 7] =
-    ["insights.jsonl", "rejects.jsonl", "summary.json", "report.html", "rates", "charts", "AWSLogs"];
+const OUTPUTS: [&str; 8] =
+    ["insights.jsonl", "near.jsonl", "rejects.jsonl", "summary.json", "report.html", "rates", "charts", "AWSLogs"];
 
 /// A directory that belongs to this run.
 pub struct ResultDir {

@@ -17,13 +17,15 @@ const SLACK_MINUTES: i64 = 10;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Bag {
     pub(super) positive: bool,
+    pub(super) weight: f64,
     pub(super) minutes: Vec<[f32; FEATURE_COUNT]>,
 }
 
 type Place<'a> = (&'a str, &'a str, &'a str, &'a str);
 
-/// Bags from `live_from` on. Those that touch something harmless or optional are left out: they are neither.
-pub(super) fn bags(candidates: &[Candidate], truths: &[Truth], live_from: Minute) -> Vec<Bag> {
+/// Bags from `live_from` on, from candidates in any order. Those that touch something harmless or optional are left out: they are neither.
+pub(super) fn bags(mut candidates: Vec<Candidate>, truths: &[Truth], live_from: Minute) -> Vec<Bag> {
+    candidates.sort_by(|a, b| (&a.series, a.minute).cmp(&(&b.series, b.minute)));
     let mut by_api: HashMap<Place, Vec<&Truth>> = HashMap::new();
     for truth in truths {
         let place: Place = (&truth.account_id, &truth.region, &truth.event_source, &truth.event_name);
@@ -48,6 +50,7 @@ pub(super) fn bags(candidates: &[Candidate], truths: &[Truth], live_from: Minute
             }
             (positive || !other).then(|| Bag {
                 positive,
+                weight: 1.0,
                 minutes: bag.iter().map(|candidate| candidate.features.map(|value| value as f32)).collect(),
             })
         })

@@ -1,9 +1,13 @@
 //! What a line costs: scores of accounts in which nothing happens, to the number of incidents that would begin at each
 //! line per series and day with calls. Knows scores and episodes; no features.
 
+use std::collections::HashSet;
+
 use crate::detector::Candidate;
 use crate::episode::Episode;
+use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::judge::Calibration;
+use crate::window::{Attribute, Closed};
 
 /// Lines that are tried.
 const LINE_MIN: f64 = -6.0;
@@ -27,6 +31,22 @@ pub(super) struct Quiet {
 fn lines() -> Vec<f64> {
     let steps = ((LINE_MAX - LINE_MIN) / LINE_STEP) as usize;
     (0..=steps).map(|step| LINE_MIN + LINE_STEP * step as f64).collect()
+}
+
+/// Days with calls, summed over the series that a detector makes of them.
+pub(super) fn series_days(closed: &Closed, live_from: Minute) -> u64 {
+    let mut seen = HashSet::new();
+    for calls in closed.calls.iter().filter(|calls| i64::from(calls.minute) >= live_from.0) {
+        let day = calls.minute / MINUTES_PER_DAY as u32;
+        if !calls.read_only {
+            seen.insert((calls.api, "", day));
+        }
+        let code = closed.caller(calls.caller)[Attribute::ErrorCode as usize];
+        if !code.is_empty() {
+            seen.insert((calls.api, code, day));
+        }
+    }
+    seen.len() as u64
 }
 
 /// Counts incidents among candidates, which are sorted by series and minute.

@@ -7,20 +7,31 @@
 //! is measured depends on the model in use; the second pass measures with the first one's.
 
 mod bags;
+mod calibrate;
 mod logistic;
+mod recipe;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::detector::{Detector, Options};
+use crate::detector::{Candidate, Detector, Options};
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::judge::{Additive, Calibration, FEATURE_COUNT, FEATURE_NAMES, Model};
 use crate::train::labelled::Labelled;
+use crate::window::Closed;
 use bags::Bag;
+use calibrate::Quiet;
+pub use recipe::{Recipe, steps, train};
 use logistic::{Design, Fitted, Term};
 
 /// Makes one account, anew each time it is asked.
 pub type Make = Box<dyn Fn() -> Labelled + Send + Sync>;
+
+/// An account to learn from, and how many accounts it counts for.
+pub struct Lesson {
+    pub make: Make,
+    pub weight: f64,
+}
 
 /// Minutes of a stretch that stand for it in the first round, evenly spaced.
 const MINUTES_PER_BAG: usize = 8;
@@ -72,20 +83,18 @@ fn terms() -> Vec<Term> {
         .collect()
 }
 
-/// A judge fitted to all accounts, with a name and a line.
-pub fn judge(name: &str, accounts: &[Make], threads: usize) -> Model {
+/// A judge fitted to all accounts, still without a line. `done` is called after each account and pass.
+pub fn judge(name: &str, lessons: &[Lesson], threads: usize, done: &(dyn Fn() + Sync)) -> Model {
     let terms = terms();
     let mut model = silent(name, &terms);
-    for _ in 0..2 {
-        let bags = measure(accounts, &model, threads);
+    for _ in 0..PASSES {
+        let bags: Vec<Bag> =
+            for_all(lessons, threads, done, |place, lesson| measure(place, lesson, &model)).into_iter().flatten().collect();
         let fitted = learn(&terms, &bags);
         model = Model {
-            name: name.to_owned(),
-            provenance: serde_json::Value::Null,
             bias: rounded(fitted.bias),
+            // What the second pass needs: about as many alarms as there will be.
             threshold: 0.0,
-            near_line: 0.0,
-            calibration: Calibration::default(),
             features: terms
                 .iter()
                 .zip(&fitted.gains)
@@ -95,10 +104,14 @@ pub fn judge(name: &str, accounts: &[Make], threads: usize) -> Model {
                     gain: gains.iter().map(|gain| rounded(*gain)).collect(),
                 })
                 .collect(),
+            ..model
         };
     }
     model
 }
+
+/// Passes over all accounts; see the head of this file.
+pub const PASSES: usize = 2;
 
 /// Four digits: more would be noise, and make a file that nobody can read.
 fn rounded(value: f64) -> f64 {
@@ -125,37 +138,67 @@ fn silent(name: &str, terms: &[Term]) -> Model {
     }
 }
 
-/// All accounts' bags, in the order of accounts: each account whole, and with its history cut off.
-fn measure(accounts: &[Make], model: &Model, threads: usize) -> Vec<Bag> {
+/// Runs `work` for all accounts, shared out among threads; results in the order of accounts.
+fn for_all<I: Sync, T: Send>(
+    accounts: &[I],
+    threads: usize,
+    done: &(dyn Fn() + Sync),
+    work: impl Fn(usize, &I) -> T + Sync,
+) -> Vec<T> {
     let next = AtomicUsize::new(0);
-    let results = Mutex::new(vec![Vec::new(); accounts.len()]);
+    let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..threads.clamp(1, accounts.len().max(1)) {
             scope.spawn(|| {
                 loop {
                     let place = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(make) = accounts.get(place) else { break };
-                    let whole = make();
-                    let live_from = whole.live_from;
-                    let mut found = bags_of(whole, live_from, model);
-                    let mut cut = make();
-                    let cut_at = Minute(live_from.0 + (place as i64 % CUT_DAYS) * MINUTES_PER_DAY);
-                    cut.calls.close_before(cut_at);
-                    found.extend(bags_of(cut, Minute(cut_at.0 + MINUTES_PER_DAY), model));
-                    results.lock().unwrap_or_else(|poisoned| poisoned.into_inner())[place] = found;
+                    let Some(account) = accounts.get(place) else { break };
+                    let result = work(place, account);
+                    results.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((place, result));
+                    done();
                 }
             });
         }
     });
-    results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).into_iter().flatten().collect()
+    let mut results = results.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    results.sort_by_key(|(place, _)| *place);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
-fn bags_of(account: Labelled, live_from: Minute, model: &Model) -> Vec<Bag> {
-    let options = Options { keep_candidates: true, ..Options::default() };
-    let mut detector = Detector::new(options, model.clone());
-    detector.merge(account.calls);
-    let advance = detector.advance(Minute(i64::MAX), 1);
-    bags::bags(&advance.candidates, &account.truths, live_from)
+/// An account's bags: of the account whole, and with its history cut off.
+fn measure(place: usize, lesson: &Lesson, model: &Model) -> Vec<Bag> {
+    let mut account = (lesson.make)();
+    let cut = Minute(account.live_from.0 + (place as i64 % CUT_DAYS) * MINUTES_PER_DAY);
+    let (early, late) = (account.calls.close_before(cut), account.calls.close_before(Minute(i64::MAX)));
+    let bags_of = |parts: &[&Closed], live_from: Minute| {
+        let options = Options { keep_candidates: true, ..Options::default() };
+        let mut detector = Detector::new(options, model.clone());
+        let frontiers = [cut, Minute(i64::MAX)];
+        let candidates: Vec<Candidate> = parts
+            .iter()
+            .zip(&frontiers[2 - parts.len()..])
+            .flat_map(|(closed, frontier)| detector.fold(closed, *frontier, 1).candidates)
+            .collect();
+        bags::bags(candidates, &account.truths, live_from)
+    };
+    let mut found = bags_of(&[&early, &late], account.live_from);
+    found.extend(bags_of(&[&late], Minute(cut.0 + MINUTES_PER_DAY)));
+    found.iter_mut().for_each(|bag| bag.weight = lesson.weight);
+    found
+}
+
+/// How many incidents begin at which line in accounts where nothing happens.
+fn calibration(accounts: &[Make], model: &Model, threads: usize, done: &(dyn Fn() + Sync)) -> Calibration {
+    let quiet: Vec<Quiet> = for_all(accounts, threads, done, |_, make| {
+        let account = make();
+        let mut detector =
+            Detector::new(Options { keep_candidates: true, ..Options::default() }, Model::clone(model));
+        detector.merge(account.calls);
+        let advance = detector.advance(Minute(i64::MAX), 1);
+        let live: Vec<_> = advance.candidates.into_iter().filter(|one| one.minute >= account.live_from).collect();
+        calibrate::count(&live, calibrate::series_days(&advance.closed, account.live_from))
+    });
+    calibrate::curve(&quiet)
 }
 
 fn learn(terms: &[Term], bags: &[Bag]) -> Fitted {
@@ -165,13 +208,13 @@ fn learn(terms: &[Term], bags: &[Bag]) -> Fitted {
         let step = bag.minutes.len().div_ceil(MINUTES_PER_BAG);
         let chosen: Vec<&[f32; FEATURE_COUNT]> = bag.minutes.iter().step_by(step).collect();
         positive.extend(chosen.iter().map(|_| bag.positive));
-        weights.extend(chosen.iter().map(|_| 1.0 / chosen.len() as f64));
+        weights.extend(chosen.iter().map(|_| bag.weight / chosen.len() as f64));
         rows.extend(chosen);
     }
     let design = Design::new(terms, rows.len(), |row, term| f64::from(rows[row][term]));
     let mut fitted = logistic::fit(&design, &positive, &weights, L2, None);
     let positive: Vec<bool> = bags.iter().map(|bag| bag.positive).collect();
-    let weights = vec![1.0; bags.len()];
+    let weights: Vec<f64> = bags.iter().map(|bag| bag.weight).collect();
     for _ in 0..ROUNDS {
         let best: Vec<&[f32; FEATURE_COUNT]> = bags.iter().map(|bag| highest(terms, &fitted, bag)).collect();
         let design = Design::new(terms, best.len(), |row, term| f64::from(best[row][term]));
