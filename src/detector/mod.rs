@@ -8,6 +8,7 @@ mod identity;
 mod series;
 mod snapshot;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::ops::Range;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 
+use crate::baseline::{Class, Pooled};
 use crate::event::{Category, MINUTES_PER_DAY, Minute};
 use crate::insight::{Insight, SeriesKey};
 use crate::judge::{FEATURE_COUNT, Model};
@@ -90,6 +92,7 @@ pub struct Detector {
     options: Options,
     model: Model,
     model_name: Arc<str>,
+    pooled: Cow<'static, Pooled>,
     frontier: Minute,
     tally: Tally,
     /// The first minute known of each account.
@@ -119,6 +122,8 @@ pub(crate) struct Key {
     event_source: u32,
     event_name: u32,
     category: Category,
+    /// Follows from name, category and error code; looked up here once, not with each minute.
+    class: Class,
     /// [`NO_ERROR`]: call rate.
     error_code: u32,
 }
@@ -151,12 +156,14 @@ impl Names {
     }
 
     fn key(&mut self, [account, region, source, name, category]: [&str; 5], error_code: &str) -> Key {
+        let category = Category::parse(category);
         Key {
             account: self.intern(account),
             region: self.intern(region),
             event_source: self.intern(source),
             event_name: self.intern(name),
-            category: Category::parse(category),
+            category,
+            class: Class::of(name, !error_code.is_empty(), category),
             error_code: self.intern(error_code),
         }
     }
@@ -223,6 +230,7 @@ impl Detector {
             options,
             model_name: model.name.as_str().into(),
             model,
+            pooled: Cow::Borrowed(Pooled::shipped()),
             frontier: Minute(0),
             tally: Tally::default(),
             accounts: BTreeMap::new(),
@@ -236,6 +244,11 @@ impl Detector {
             swept_hour: 0,
             names: Names::new(),
         }
+    }
+
+    /// The same with another forecast than the shipped one. Before anything is counted.
+    pub fn with_forecast(self, pooled: Pooled) -> Detector {
+        Detector { pooled: Cow::Owned(pooled), ..self }
     }
 
     /// Minutes before it are closed: events in them are late.
@@ -310,6 +323,7 @@ impl Detector {
                 options: &self.options,
                 model: &self.model,
                 model_name: &self.model_name,
+                peers: self.pooled.peers(key.class),
                 callers: &self.callers,
                 names: &self.names,
                 history_start: self.accounts.get(&key.account).copied().unwrap_or(now),
@@ -386,6 +400,7 @@ impl Detector {
     ) -> (Vec<Insight>, Vec<Candidate>) {
         let (options, model, model_name, all_callers) = (&self.options, &self.model, &self.model_name, &self.callers);
         let (accounts, active_hours, keys, names) = (&self.accounts, &self.active_hours, &self.keys, &self.names);
+        let pooled = &self.pooled;
         let fold = |work: &[Work], series: &mut [Series], first: u32| {
             let mut insights = Vec::new();
             let mut active = Vec::new();
@@ -397,6 +412,7 @@ impl Detector {
                     options,
                     model,
                     model_name,
+                    peers: pooled.peers(key.class),
                     callers: all_callers,
                     names,
                     history_start: accounts.get(&key.account).copied().unwrap_or(now),

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Band, Figure, Form, Incident, Page, ReportError, Unit, figure_svg, page_html, png};
-use crate::baseline::Baseline;
-use crate::event::{MINUTES_PER_DAY, Minute};
+use crate::baseline::{Baseline, Class, Peers, Pooled};
+use crate::event::{Category, MINUTES_PER_DAY, Minute};
 use crate::insight::trail::TrailRecord;
 use crate::insight::words::{Headline, percent, principal, title};
 use crate::store::SummaryFile;
@@ -137,6 +137,8 @@ fn figure(
         let of = if details.error_code.is_some() { "of the extra errors" } else { "of the extra calls" };
         subtitle += &format!(" · {}: {} {of}", principal(caller), percent(*share));
     }
+    let category = Category::parse(details.source_event_category.as_deref().unwrap_or_default());
+    let class = Class::of(&details.event_name, details.error_code.is_some(), category);
     Figure {
         title: title(&headline),
         subtitle,
@@ -145,7 +147,7 @@ fn figure(
         to,
         counts: within(series),
         all_calls: all_calls.map(|calls| within(&calls)),
-        band: band(series, from, to, (start, end)),
+        band: band(series, Pooled::shipped().peers(class), from, to, (start, end)),
         baseline_average: baseline,
         burst: (start, end),
         callers,
@@ -170,7 +172,13 @@ fn callers(record: &TrailRecord) -> Vec<(String, f64)> {
 
 /// The forecast of each hour as it stood before that hour. What lies above it within the burst is not learned here: a
 /// picture of a burst against its own echo would explain nothing.
-fn band(series: &[(Minute, u64)], from: Minute, to: Minute, burst: (Minute, Option<Minute>)) -> Vec<Band> {
+fn band(
+    series: &[(Minute, u64)],
+    peers: Peers,
+    from: Minute,
+    to: Minute,
+    burst: (Minute, Option<Minute>),
+) -> Vec<Band> {
     let mut baseline = Baseline::default();
     let mut limit = f64::INFINITY;
     let mut rest = series.iter();
@@ -180,10 +188,10 @@ fn band(series: &[(Minute, u64)], from: Minute, to: Minute, burst: (Minute, Opti
         let first = Minute(hour * 60);
         while let Some(&(at, count)) = peeked.filter(|(at, _)| *at < first) {
             let in_burst = at >= burst.0 && burst.1.is_none_or(|end| at < end);
-            baseline.learn(at, if in_burst { (count as f64).min(limit) as u64 } else { count });
+            baseline.learn(at, if in_burst { (count as f64).min(limit) as u64 } else { count }, peers);
             peeked = rest.next();
         }
-        let forecast = baseline.predict(first).forecast();
+        let forecast = baseline.predict(first, peers).forecast();
         limit = forecast.upper;
         // The same for the whole hour: a step, not a slope.
         band.extend([first, Minute(first.0 + 59)].map(|minute| Band {

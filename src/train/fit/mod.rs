@@ -7,7 +7,9 @@
 //! is measured depends on the model in use; the second pass measures with the first one's.
 
 mod bags;
+mod forecast;
 mod logistic;
+mod week;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +19,7 @@ use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::judge::{Additive, FEATURE_COUNT, FEATURE_NAMES, Model};
 use crate::train::labelled::Labelled;
 use bags::Bag;
+pub use forecast::{LogScore, forecast, log_score};
 use logistic::{Design, Fitted, Term};
 
 /// Makes one account, anew each time it is asked.
