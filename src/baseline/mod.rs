@@ -36,6 +36,9 @@ const LN_EVIDENCE_MIN: f64 = -30.0;
 const PHI_HALF_LIFE_HOURS: f64 = 96.0;
 const PHI_MIN: f64 = 0.01;
 const PHI_CLIP: f64 = 1.0;
+/// A few calls are within the clip of the quietest series: all blocks without calls and none with would say that counts
+/// scatter less than Poisson's.
+const CLIP_VARIANCE_MIN: f64 = 1.0;
 
 /// Learning clips an hour at this many standard deviations above its forecast, until this many of the last three hours
 /// lay above it: then it is the new level.
@@ -104,7 +107,7 @@ impl Dispersion {
 /// The estimate of a block is worth more the more its mean stands above Poisson noise.
 pub fn overdispersion(squares: f64, mean: f64, blocks: f64) -> (f64, f64) {
     let weight = mean * mean / (mean * mean + mean / 0.3);
-    let variance = PHI_CLIP * mean * mean + mean;
+    let variance = (PHI_CLIP * mean * mean + mean).max(CLIP_VARIANCE_MIN);
     let clipped = squares.min(blocks * CLIP_SD * CLIP_SD * variance);
     (weight * (clipped - blocks * mean) / (mean * mean), weight * blocks)
 }
@@ -379,7 +382,9 @@ mod tests {
 
     fn learned(counts: impl Iterator<Item = (i64, u64)>) -> Baseline {
         let mut baseline = Baseline::default();
-        counts.filter(|(_, count)| *count > 0).for_each(|(minute, count)| baseline.learn(Minute(T0 + minute), count, peers()));
+        counts
+            .filter(|(_, count)| *count > 0)
+            .for_each(|(minute, count)| baseline.learn(Minute(T0 + minute), count, peers()));
         baseline
     }
 
@@ -432,5 +437,48 @@ mod tests {
         let young = learned((0..120).map(|m| (m, 1))).predict(Minute(T0 + 120), peers());
         let old = learned((0..14 * 1440).map(|m| (m, 1))).predict(Minute(T0 + 14 * 1440), peers());
         assert!(young.ln_upper_tail(60.0, 600) > old.ln_upper_tail(60.0, 600));
+    }
+
+    #[test]
+    fn a_series_never_seen_is_forecast_at_the_rate_of_its_class_and_soon_at_its_own() {
+        let priors = Priors::new("priors/0", |class| {
+            let minutes = if class.is_error_rate() { 1_000.0 } else { 0.5 };
+            (1, Prior { events: 0.1, minutes, ..Prior::WEAK })
+        });
+        let pooled = Pooled { priors, seasons: Seasons::flat("seasons/0") };
+        for (is_error, rate) in [(false, 0.2), (true, 1e-4)] {
+            let peers = pooled.peers(Class::of("CreateThing", is_error, Category::Management));
+            let mut baseline = Baseline::default();
+            let at = |hour: i64| Minute(T0 + hour * 60);
+            assert!((baseline.predict(at(0), peers).mean() - rate).abs() < 1e-9);
+            (0..360).for_each(|minute| baseline.learn(Minute(T0 + minute), 3, peers));
+            let mean = baseline.predict(at(6), peers).mean();
+            assert!(if is_error { (0.4..3.0).contains(&mean) } else { (2.8..3.1).contains(&mean) }, "{mean}");
+        }
+    }
+
+    #[test]
+    fn a_season_is_known_within_days_where_others_have_it() {
+        // Office hours at nine hours' shift, known from others; seen for five days.
+        let factors: Vec<f64> = (0..WEEK_HOURS).map(|h| if (8..16).contains(&(h % 24)) { 2.5 } else { 0.25 }).collect();
+        let shape = Shape { weight: 0.5, factors };
+        let flat = Shape { weight: 0.5, factors: vec![1.0; WEEK_HOURS] };
+        let seasons = Seasons::new("seasons/0", serde_json::Value::Null, vec![flat, shape]).expect("sound shapes");
+        let none = Seasons::flat("seasons/0");
+        let night_to_day = |seasons: &Seasons| {
+            let peers = Peers { prior: Prior::WEAK, seasons };
+            let mut baseline = Baseline::default();
+            for minute in 0..5 * 1440 {
+                let office = (8..16).contains(&((minute / 60 + 24 - 9) % 24));
+                let every = if office { 4 } else { 40 };
+                if minute % every == 0 {
+                    baseline.learn(Minute(T0 + minute), 1, peers);
+                }
+            }
+            let mean = |hour: i64| baseline.predict(Minute(T0 + 5 * 1440 + hour * 60), peers).mean();
+            mean(20) / mean(12)
+        };
+        let (with, without) = (night_to_day(&seasons), night_to_day(&none));
+        assert!(with > 6.0 && with > 1.3 * without, "{with} {without}");
     }
 }

@@ -154,11 +154,7 @@ impl Priors {
             let (series, prior) = prior_of(class);
             ClassPrior { verb, rate, category, series, prior }
         };
-        Priors {
-            name: name.to_owned(),
-            provenance: serde_json::Value::Null,
-            classes: Class::all().map(row).collect(),
-        }
+        Priors { name: name.to_owned(), provenance: serde_json::Value::Null, classes: Class::all().map(row).collect() }
     }
 
     /// Reads and checks a table.
@@ -199,10 +195,19 @@ mod tests {
     #[test]
     fn a_verb_is_known_by_its_first_word() {
         let table = [
-            (Verb::Read, "DescribeInstances GetObject ListBuckets HeadObject LookupEvents BatchGetItem GetCallerIdentity"),
-            (Verb::Create, "CreateUser RunInstances PutObject StartInstances RegisterTaskDefinition BatchPutMessage Run"),
+            (
+                Verb::Read,
+                "DescribeInstances GetObject ListBuckets HeadObject LookupEvents BatchGetItem GetCallerIdentity",
+            ),
+            (
+                Verb::Create,
+                "CreateUser RunInstances PutObject StartInstances RegisterTaskDefinition BatchPutMessage Run",
+            ),
             (Verb::Change, "UpdateStack ModifyDBInstance AttachRolePolicy SetRepositoryPolicy RebootInstances"),
-            (Verb::Delete, "DeleteBucket TerminateInstances StopLogging DeregisterImage ScheduleKeyDeletion BatchDeleteItem"),
+            (
+                Verb::Delete,
+                "DeleteBucket TerminateInstances StopLogging DeregisterImage ScheduleKeyDeletion BatchDeleteItem",
+            ),
             (Verb::Session, "AssumeRole AssumeRoleWithSAML GetSessionToken GetFederationToken ConsoleLogin SwitchRole"),
             (Verb::Other, "Invoke Decrypt Getaway Settle Running GETOBJECT get Batch 3D É"),
         ];

@@ -16,6 +16,7 @@ const HALF_LIFE_HOURS: f64 = 28.0 * 24.0;
 /// Pseudo-counts that pull an hour of the day towards the shape, and an hour of the week towards its hour of the day.
 const DAY_PSEUDO: f64 = 6.0;
 const WEEK_PSEUDO: f64 = 12.0;
+
 /// Factors beyond these would let a single hour rule a level.
 const FACTOR_MIN: f64 = 0.05;
 const FACTOR_MAX: f64 = 20.0;

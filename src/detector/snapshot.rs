@@ -20,7 +20,7 @@ pub enum SnapshotError {
     Damaged(#[from] postcard::Error),
     #[error("the snapshot has version {0}; this program reads version {VERSION}")]
     Version(u32),
-    #[error("the snapshot was made with the model {0}; the model in use is {1}")]
+    #[error("the snapshot was made with the models {0}; in use are {1}")]
     Model(String, String),
     #[error("the snapshot is damaged: a series names a caller that is not there")]
     Caller,
@@ -51,11 +51,16 @@ fn dictionary<const N: usize>(lists: &[[String; N]]) -> Dictionary<N> {
 }
 
 impl Detector {
+    /// Names and versions of all that was learned in training.
+    fn models(&self) -> String {
+        [&self.model.name, &self.pooled.priors.name, &self.pooled.seasons.name].map(String::as_str).join(", ")
+    }
+
     /// The whole state, counts still open included.
     pub fn snapshot(&self) -> Result<Vec<u8>, SnapshotError> {
         let stored = Stored {
             frontier: self.frontier.0,
-            model: self.model.name.clone(),
+            model: self.models(),
             accounts: self
                 .accounts
                 .iter()
@@ -87,7 +92,7 @@ impl Detector {
         Ok(bytes)
     }
 
-    /// A detector that goes on where the snapshot was taken, with the same model.
+    /// A detector that goes on where the snapshot was taken, with the same models.
     pub fn restore(options: Options, model: Model, bytes: &[u8]) -> Result<Detector, SnapshotError> {
         let (version, rest) = bytes.split_first_chunk().ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
         match u32::from_le_bytes(*version) {
@@ -95,12 +100,12 @@ impl Detector {
             other => return Err(SnapshotError::Version(other)),
         }
         let stored: Stored = postcard::from_bytes(rest)?;
-        if stored.model != model.name {
-            return Err(SnapshotError::Model(stored.model, model.name));
-        }
         let callers = Callers { coarse: dictionary(&stored.coarse), fine: dictionary(&stored.fine) };
         let (coarse, fine) = (callers.coarse.len() as u32, callers.fine.len() as u32);
         let mut detector = Detector::new(options, model);
+        if stored.model != detector.models() {
+            return Err(SnapshotError::Model(stored.model, detector.models()));
+        }
         let mut all_known = true;
         for (api, error_code, mut series) in stored.series {
             series.renumber(|caller| {

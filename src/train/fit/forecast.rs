@@ -2,11 +2,10 @@
 //! calls of many accounts; and says how well a forecast foretold accounts. Knows nothing of the judge.
 //!
 //! Empirical Bayes by moments (H. Robbins, 1956; B. Efron and C. Morris, 1973). Rates: over the first days of the series
-//! of a class the mean of the logarithmic rate and its variance, less what Poisson counts add to it, are those of the
-//! logarithm of a gamma variable: trigamma(events) = variance, minutes = exp(digamma(events) - mean). Logarithms,
-//! because plain moments belong to the few busiest series. Overdispersion: the credibility of Bühlmann and Straub
-//! (1970), whose weight is the variance of single blocks over the variance between series. Classes of few series are
-//! drawn towards all calls or all errors.
+//! of a class, the mean m of the rates and their variance V, less the variance m / minutes that Poisson counts add, are
+//! those of a gamma variable: events = m^2 / V, minutes = m / V. Overdispersion: the credibility of Bühlmann and Straub
+//! (1970): its weight is the variance of single blocks over the variance between series. Classes of few series are drawn
+//! towards all calls or all errors.
 
 use std::ops::Range;
 use std::sync::Mutex;
@@ -29,8 +28,14 @@ const WEEK_CALLS_MIN: f64 = 300.0;
 const WEEK_HOURS_MIN: u32 = 2 * WEEK_HOURS as u32;
 /// No hour of a week counts for more than so many hours of mean rate, lest one batch be a shape.
 const WEEK_PEAK: f64 = 20.0;
+/// Overdispersion is learned from blocks (minutes, hours) that are expected to have so many calls: below, there is
+/// Poisson noise and nothing else to see.
+const BLOCK_CALLS_MIN: f64 = 1.0;
+/// What remains of the weight of overdispersion: credibility takes it for a constant of the series, but it drifts. The
+/// share was chosen by the log score of other accounts than those learned from.
+const PHI_WEIGHT_SHARE: f64 = 0.25;
 /// Bounds of what few or odd series may claim.
-const LN_VARIANCE: Range<f64> = 0.2..20.0;
+const EVENTS: Range<f64> = 0.02..5.0;
 const PHI: Range<f64> = 0.02..5.0;
 const PHI_WEIGHT: Range<f64> = 1.0..100.0;
 
@@ -46,8 +51,8 @@ struct Series {
 /// What one series teaches.
 struct Lesson {
     class: Class,
-    /// ln of calls per minute while young, and what Poisson noise adds to its variance.
-    ln_rate: f64,
+    /// Calls per minute while young, and the variance that Poisson counts give it.
+    rate: f64,
     noise: f64,
     minute: Blocks,
     hour: Blocks,
@@ -80,17 +85,16 @@ pub struct LogScore {
     pub young_mean: f64,
 }
 
-/// Priors and seasons of these accounts, without names and provenance.
+/// Priors and seasons of these accounts; provenance is for the caller to fill in.
 pub fn forecast(accounts: &[Make], threads: usize) -> (Priors, Seasons) {
-    let lessons: Vec<Lesson> = each(accounts, threads, |account| {
-        series_of(account).iter().map(lesson).collect::<Vec<_>>()
-    })
-    .into_iter()
-    .flatten()
-    .collect();
-    let priors = Priors::new("", |class| prior(class, &lessons));
+    let lessons: Vec<Lesson> =
+        each(accounts, threads, |account| series_of(account).iter().map(lesson).collect::<Vec<_>>())
+            .into_iter()
+            .flatten()
+            .collect();
+    let priors = Priors::new("priors/1", |class| prior(class, &lessons));
     let weeks: Vec<Week> = lessons.iter().filter_map(|lesson| lesson.week.as_deref().cloned()).collect();
-    let seasons = Seasons::new("", serde_json::Value::Null, week::shapes(&weeks)).expect("shapes of mean 1");
+    let seasons = Seasons::new("seasons/1", serde_json::Value::Null, week::shapes(&weeks)).expect("shapes of mean 1");
     (priors, seasons)
 }
 
@@ -159,7 +163,8 @@ fn series_of(mut account: Labelled) -> Vec<Series> {
         let truths: Vec<&Truth> = account.truths.iter().filter(of_api).collect();
         let is_plain = |calls: &&Calls| {
             let minute = Minute(i64::from(calls.minute));
-            minute.hour() < i64::from(end_hour) && !truths.iter().any(|truth| truth.start <= minute && minute < truth.end)
+            minute.hour() < i64::from(end_hour)
+                && !truths.iter().any(|truth| truth.start <= minute && minute < truth.end)
         };
         let plain: Vec<&Calls> = calls.iter().filter(is_plain).collect();
         let mut add = |is_error_rate, calls: &mut dyn Iterator<Item = &Calls>| {
@@ -191,8 +196,8 @@ fn error_code<'a>(closed: &'a Closed, calls: &Calls) -> &'a str {
     closed.caller(calls.caller)[Attribute::ErrorCode as usize]
 }
 
-/// Hands over each hour of a series: its number, what was foretold, its calls, and the squares of its minutes.
-fn walk(series: &Series, peers: Peers, mut visit: impl FnMut(u32, &Predictive, u64, f64)) {
+/// Hands over each hour of a series: its number, what was foretold, its calls, and its minutes with calls.
+fn walk(series: &Series, peers: Peers, mut visit: impl FnMut(u32, &Predictive, u64, &[(u32, u32)])) {
     let mut baseline = Baseline::default();
     let mut rest = series.minutes.as_slice();
     for hour in series.minutes[0].0 / MINUTES_PER_HOUR..series.end_hour {
@@ -201,9 +206,8 @@ fn walk(series: &Series, peers: Peers, mut visit: impl FnMut(u32, &Predictive, u
         let within = rest.partition_point(|(minute, _)| minute / MINUTES_PER_HOUR == hour);
         let (minutes, later) = rest.split_at(within);
         rest = later;
-        let squares = minutes.iter().map(|(_, count)| f64::from(*count).powi(2)).sum();
         let calls = minutes.iter().map(|(_, count)| u64::from(*count)).sum();
-        visit(hour, &baseline.predict(start, peers), calls, squares);
+        visit(hour, &baseline.predict(start, peers), calls, minutes);
         for &(minute, count) in minutes {
             baseline.learn(Minute(i64::from(minute)), u64::from(count), peers);
         }
@@ -220,7 +224,8 @@ fn lesson(series: &Series) -> Lesson {
     let all: f64 = series.minutes.iter().map(|(_, count)| f64::from(*count)).sum();
     let hours = series.end_hour - first;
     let peak = WEEK_PEAK * all / f64::from(hours);
-    walk(series, peers, |hour, predictive, calls, squares| {
+    walk(series, peers, |hour, predictive, calls, minutes| {
+        let squares: f64 = minutes.iter().map(|(_, count)| f64::from(*count).powi(2)).sum();
         let calls = calls as f64;
         if hour < first + YOUNG_HOURS {
             young_calls += calls;
@@ -229,9 +234,13 @@ fn lesson(series: &Series) -> Lesson {
             // What was foretold while nothing was known says nothing of how counts scatter around it.
             let mean = predictive.mean();
             let around = squares - 2.0 * mean * calls + 60.0 * mean * mean;
-            minute.add(overdispersion(around, mean, 60.0));
+            if mean >= BLOCK_CALLS_MIN {
+                minute.add(overdispersion(around, mean, 60.0));
+            }
             let mean = 60.0 * mean;
-            hour_blocks.add(overdispersion((calls - mean).powi(2), mean, 1.0));
+            if mean >= BLOCK_CALLS_MIN {
+                hour_blocks.add(overdispersion((calls - mean).powi(2), mean, 1.0));
+            }
         }
         let place = hour as usize % WEEK_HOURS;
         week.calls[place] += calls.min(peak);
@@ -240,8 +249,8 @@ fn lesson(series: &Series) -> Lesson {
     let has_week = all >= WEEK_CALLS_MIN && hours >= WEEK_HOURS_MIN;
     Lesson {
         class: series.class,
-        ln_rate: (young_calls / young_minutes).ln(),
-        noise: 1.0 / young_calls,
+        rate: young_calls / young_minutes,
+        noise: young_calls / (young_minutes * young_minutes),
         minute,
         hour: hour_blocks,
         week: has_week.then(|| Box::new(week)),
@@ -261,16 +270,16 @@ fn prior(class: Class, lessons: &[Lesson]) -> (u64, Prior) {
         let all = of(&alike);
         if own.is_empty() { all } else { all + share * (of(&own) - all) }
     };
-    let mean = |lessons: &[&Lesson], of: fn(&Lesson) -> f64| {
-        lessons.iter().map(|lesson| of(lesson)).sum::<f64>() / lessons.len() as f64
-    };
-    let ln_mean = shrunk(&|lessons| mean(lessons, |lesson| lesson.ln_rate));
-    let variance = shrunk(&|lessons| {
-        let centre = mean(lessons, |lesson| lesson.ln_rate);
-        let squares = lessons.iter().map(|lesson| (lesson.ln_rate - centre).powi(2) - lesson.noise);
-        squares.sum::<f64>() / lessons.len() as f64
-    });
-    let events = inverse_trigamma(variance.clamp(LN_VARIANCE.start, LN_VARIANCE.end));
+    let mean = |lessons: &[&Lesson]| lessons.iter().map(|lesson| lesson.rate).sum::<f64>() / lessons.len() as f64;
+    // A class's busiest series are few and rule its variance: what is drawn towards all is how wide it is for its mean.
+    let events = shrunk(&|lessons| {
+        let rate = mean(lessons);
+        let squares = lessons.iter().map(|lesson| (lesson.rate - rate).powi(2) - lesson.noise);
+        let variance = squares.sum::<f64>() / lessons.len() as f64;
+        (rate * rate / variance.max(f64::MIN_POSITIVE)).clamp(EVENTS.start, EVENTS.end).ln()
+    })
+    .exp();
+    let ln_rate = shrunk(&|lessons| mean(lessons).ln());
     let credibility = |blocks: fn(&Lesson) -> Blocks| {
         let part = |place: usize| {
             shrunk(&|lessons| {
@@ -285,7 +294,7 @@ fn prior(class: Class, lessons: &[Lesson]) -> (u64, Prior) {
     let (hour_phi, hour_phi_weight) = credibility(|lesson| lesson.hour);
     let prior = Prior {
         events: rounded(events),
-        minutes: rounded((digamma(events) - ln_mean).exp()),
+        minutes: rounded(events / ln_rate.exp()),
         minute_phi,
         minute_phi_weight,
         hour_phi,
@@ -315,37 +324,85 @@ fn credible(series: &[Blocks]) -> (f64, f64) {
         sum += credibility * blocks.value / blocks.weight;
         weights += credibility;
     }
-    ((sum / weights).clamp(PHI.start, PHI.end), weight)
+    ((sum / weights).clamp(PHI.start, PHI.end), PHI_WEIGHT_SHARE * weight)
 }
 
-/// d/dx ln gamma(x): recurrence up to 8, then the asymptotic series (Abramowitz and Stegun 6.3.18).
-fn digamma(x: f64) -> f64 {
-    let (mut x, mut sum) = (x, 0.0);
-    while x < 8.0 {
-        sum -= 1.0 / x;
-        x += 1.0;
-    }
-    let square = 1.0 / (x * x);
-    sum + x.ln() - 0.5 / x - square * (1.0 / 12.0 - square * (1.0 / 120.0 - square / 252.0))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::draw::Draw;
+    use crate::train::worlds;
 
-/// Its derivative (6.4.12).
-fn trigamma(x: f64) -> f64 {
-    let (mut x, mut sum) = (x, 0.0);
-    while x < 8.0 {
-        sum += 1.0 / (x * x);
-        x += 1.0;
+    /// A series of this rate, in calls per minute, known without noise.
+    fn lesson_of(class: Class, rate: f64) -> Lesson {
+        Lesson { class, rate, noise: 0.0, minute: Blocks::default(), hour: Blocks::default(), week: None }
     }
-    let square = 1.0 / (x * x);
-    sum + 1.0 / x + 0.5 * square + square / x * (1.0 / 6.0 - square * (1.0 / 30.0 - square / 42.0))
-}
 
-/// By halving: trigamma falls from infinity to 0.
-fn inverse_trigamma(value: f64) -> f64 {
-    let (mut low, mut high) = (1e-3, 1e3);
-    for _ in 0..100 {
-        let middle = f64::sqrt(low * high);
-        if trigamma(middle) > value { low = middle } else { high = middle }
+    #[test]
+    fn a_gamma_of_rates_is_found_again_and_a_class_of_few_follows_all() {
+        let mut draw = Draw::new(&[11]);
+        let common = Class::of("CreateUser", false, Category::Management);
+        let rare = Class::of("Invoke", false, Category::Data);
+        let absent = Class::of("DeleteUser", false, Category::Management);
+        let mut lessons: Vec<Lesson> = (0..4_000).map(|_| lesson_of(common, 0.5 * draw.gamma(2.0))).collect();
+        lessons.push(lesson_of(rare, 40.0));
+        let (count, found) = prior(common, &lessons[..4_000]);
+        assert_eq!(count, 4_000);
+        assert!((found.events - 2.0).abs() < 0.2 && (found.minutes - 4.0).abs() < 0.4, "{found:?}");
+
+        let rate = |class| {
+            let (_, prior) = prior(class, &lessons);
+            prior.events / prior.minutes
+        };
+        assert!(rate(rare) > rate(common) && rate(rare) < 1.0, "one series is not a class: {}", rate(rare));
+        assert!((rate(absent) - rate(common)).abs() < 0.05);
+        // Nothing is known of errors.
+        assert_eq!(prior(Class::of("CreateUser", true, Category::Management), &lessons), (0, Prior::WEAK));
     }
-    low
+
+    #[test]
+    fn overdispersion_is_the_mean_over_series_and_its_weight_falls_as_series_differ() {
+        let mut draw = Draw::new(&[12]);
+        // 40 blocks each, scattered around the series' own value.
+        let mut series = |spread: f64| -> Vec<Blocks> {
+            let mut all = Vec::new();
+            for place in 0..500 {
+                let own = 1.0 + spread * (f64::from(place % 3) - 1.0);
+                let mut blocks = Blocks::default();
+                (0..40).for_each(|_| blocks.add((own + draw.normal(), 1.0)));
+                all.push(blocks);
+            }
+            all
+        };
+        let (alike, heavy) = credible(&series(0.1));
+        let (unlike, light) = credible(&series(0.9));
+        assert!((alike - 1.0).abs() < 0.1 && (unlike - 1.0).abs() < 0.1, "{alike} {unlike}");
+        // Variance 1 within; between series two thirds of the spread squared.
+        assert!((light / PHI_WEIGHT_SHARE - 1.0 / (0.9 * 0.9 * 2.0 / 3.0)).abs() < 0.4, "{light}");
+        assert!(heavy > 10.0 * light, "{heavy} {light}");
+    }
+
+    #[test]
+    fn equal_accounts_give_equal_bytes_with_any_number_of_threads_and_foretell_themselves_better() {
+        let accounts: Vec<Make> = (0..4)
+            .map(|seed| {
+                let options =
+                    worlds::Options { days: Some(15), series: Some(50), anomalies: false, ..Default::default() };
+                Box::new(move || worlds::labelled(seed, &options)) as Make
+            })
+            .collect();
+        let bytes = |threads| serde_json::to_string(&forecast(&accounts, threads)).expect("JSON");
+        let once = bytes(1);
+        assert_eq!(once, bytes(3));
+
+        let (priors, seasons) = forecast(&accounts, 2);
+        assert!(seasons.shapes().len() > 1, "enough weeks for groups");
+        let read = Priors::from_json(&serde_json::to_string(&priors).expect("JSON")).expect("a sound table");
+        assert_eq!(read, priors);
+        let weak = Pooled { priors: Priors::new("", |_| (0, Prior::WEAK)), seasons: Seasons::flat("") };
+        let before = log_score(&accounts, &weak, 2);
+        let after = log_score(&accounts, &Pooled { priors, seasons }, 2);
+        assert_eq!((before.hours, before.young_hours), (after.hours, after.young_hours));
+        assert!(after.mean > before.mean && after.young_mean > before.young_mean, "{before:?} {after:?}");
+    }
 }

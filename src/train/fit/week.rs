@@ -132,3 +132,48 @@ pub(super) fn shapes(weeks: &[Week]) -> Vec<Shape> {
     shapes.sort_by(|a, b| b.weight.total_cmp(&a.weight));
     shapes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::train::draw::Draw;
+
+    fn week(draw: &mut Draw, factor: impl Fn(usize) -> f64, shift: usize) -> Week {
+        let rate = draw.log_between(3.0, 30.0);
+        let calls = std::array::from_fn(|hour| {
+            f64::from(draw.poisson(rate * factor((hour + WEEK_HOURS - shift) % WEEK_HOURS)))
+        });
+        Week { calls, hours: [3.0; WEEK_HOURS] }
+    }
+
+    fn office(hour: usize) -> f64 {
+        match (hour / DAY_HOURS, hour % DAY_HOURS) {
+            (2 | 3, _) => 0.2,
+            (_, 8..17) => 2.0,
+            _ => 0.4,
+        }
+    }
+
+    #[test]
+    fn offices_of_all_time_zones_are_one_shape_and_machines_another() {
+        let mut draw = Draw::new(&[3]);
+        let weeks: Vec<Week> = (0..160)
+            .map(|place| if place % 4 == 0 { week(&mut draw, |_| 1.0, 0) } else { week(&mut draw, office, place % 11) })
+            .collect();
+        let shapes = shapes(&weeks);
+        // Noon of a Monday against Sunday night.
+        let contrast = |shape: &Shape| shape.factors[4 * DAY_HOURS + 12] / shape.factors[3 * DAY_HOURS];
+        let offices: f64 = shapes.iter().filter(|shape| contrast(shape) > 5.0).map(|shape| shape.weight).sum();
+        let machines: f64 =
+            shapes.iter().filter(|shape| (0.7..1.4).contains(&contrast(shape))).map(|shape| shape.weight).sum();
+        assert!((offices - 0.75).abs() < 0.03 && (machines - 0.25).abs() < 0.03, "{offices} {machines}");
+        assert!(shapes.is_sorted_by(|a, b| a.weight >= b.weight));
+    }
+
+    #[test]
+    fn few_weeks_have_no_shape() {
+        let mut draw = Draw::new(&[4]);
+        let weeks: Vec<Week> = (0..10).map(|_| week(&mut draw, office, 0)).collect();
+        assert_eq!(shapes(&weeks), [Shape { weight: 1.0, factors: vec![1.0; WEEK_HOURS] }]);
+    }
+}
