@@ -2,10 +2,10 @@
 //! expected without it.
 //!
 //! Source: the project's forecast reference, with shapes learned from many series instead of one: where the shape that
-//! the series' counts suggest is `f` (see [`Seasons::posterior`]), the hour of day strays from it by d = (S1 + 6) / (E1
-//! + 6), and the factor of an hour of the week is (S2 + 12 f d) / (E2 + 12). S are events, E2 what a level without
-//! season expected of the hour of the week, E1 what a level with the season `f` expected of the hour of day on all seven
-//! days; both weighed down where counts are overdispersed, and fading with a half-life of 28 days.
+//! the series' counts suggest is `f` (see [`Seasons::posterior`]), the hour of day strays from it by
+//! d = (S1 + 6) / (E1 + 6), and the factor of an hour of the week is (S2 + 12 f d) / (E2 + 12). S are events, E2 what a
+//! level without season expected of the hour of the week, E1 what a level with the season `f` expected of the hour of
+//! day on all seven days; both weighed down where counts are overdispersed, and fading with a half-life of 28 days.
 
 use serde::{Deserialize, Serialize};
 
