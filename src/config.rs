@@ -22,6 +22,8 @@ pub struct Settings {
     pub call_rate: CallRate,
     /// Also reports hours far below the forecast.
     pub drops: bool,
+    /// Also reports jobs by the clock that did not come.
+    pub missed_jobs: bool,
     /// A score at or above it is an alarm; `None`: the model's own line.
     pub threshold: Option<f64>,
     /// Events older than their day of delivery by more than this are late.
@@ -37,6 +39,7 @@ impl Default for Settings {
         Settings {
             call_rate: CallRate::default(),
             drops: false,
+            missed_jobs: false,
             threshold: None,
             lateness_minutes: 24 * 60,
             object_mib_max: 256,
@@ -61,13 +64,14 @@ pub enum ConfigError {
 type Set = fn(&mut Settings, &str) -> Result<(), String>;
 
 /// Every setting by the name that it has in a file; in the environment it is upper case.
-const KEYS: [(&str, Set); 6] = [
-    ("call_rate", |settings, text| Ok(settings.call_rate = parse_call_rate(text)?)),
-    ("direction", |settings, text| Ok(settings.drops = parse_direction(text)?)),
-    ("threshold", |settings, text| Ok(settings.threshold = Some(parse_threshold(text)?))),
-    ("lateness", |settings, text| Ok(settings.lateness_minutes = parse_minutes(text)?)),
-    ("object_max", |settings, text| Ok(settings.object_mib_max = parse_mebibytes(text)?)),
-    ("threads", |settings, text| Ok(settings.threads = Some(parse_threads(text)?))),
+const KEYS: [(&str, Set); 7] = [
+    ("call_rate", |settings, text| parse_call_rate(text).map(|value| settings.call_rate = value)),
+    ("direction", |settings, text| parse_direction(text).map(|value| settings.drops = value)),
+    ("missed_jobs", |settings, text| parse_flag(text).map(|value| settings.missed_jobs = value)),
+    ("threshold", |settings, text| parse_threshold(text).map(|value| settings.threshold = Some(value))),
+    ("lateness", |settings, text| parse_minutes(text).map(|value| settings.lateness_minutes = value)),
+    ("object_max", |settings, text| parse_mebibytes(text).map(|value| settings.object_mib_max = value)),
+    ("threads", |settings, text| parse_threads(text).map(|value| settings.threads = Some(value))),
 ];
 
 impl Settings {
@@ -143,7 +147,8 @@ impl Settings {
 
     /// Those that the detector takes.
     pub fn detector(&self) -> Options {
-        Options { call_rate: self.call_rate, drops: self.drops, threshold: self.threshold, ..Options::default() }
+        let Settings { call_rate, drops, missed_jobs, threshold, .. } = *self;
+        Options { call_rate, drops, missed_jobs, threshold, ..Options::default() }
     }
 }
 
@@ -199,6 +204,11 @@ pub fn parse_direction(text: &str) -> Result<bool, String> {
         "both" => Ok(true),
         _ => Err(format!("{text}: neither up nor both")),
     }
+}
+
+/// `true` or `false`.
+pub fn parse_flag(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("{text}: neither true nor false"))
 }
 
 pub fn parse_threshold(text: &str) -> Result<f64, String> {

@@ -22,6 +22,9 @@ use season::Season;
 pub use shapes::{SEASONS_JSON, Seasons, Shape, WEEK_HOURS};
 pub use tails::NegativeBinomial;
 
+/// A series without calls for this long is forgotten: long enough for a monthly job to be known when it comes again.
+pub const FORGET_MINUTES: u32 = 35 * 1_440;
+
 /// Half-lives of the levels, in hours: 2 hours, 12 hours, 4 days.
 const LEVEL_HALF_LIFE_HOURS: [f64; 3] = [2.0, 12.0, 96.0];
 

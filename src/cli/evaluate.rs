@@ -108,7 +108,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     }
     let mut accounts: Vec<Vec<Account>> = Vec::new();
     for scenario in &scenarios {
-        accounts.push(evaluate::evaluate(scenario, &contestants, arguments.threads, &|| {})?);
+        accounts.push(evaluate::evaluate(scenario, &contestants, arguments.threads)?);
     }
     let judged: Vec<Judged> =
         scenarios.iter().zip(&accounts).map(|(of, accounts)| judged(&of.name, accounts, &contestants)).collect();

@@ -1,7 +1,9 @@
 //! The command line: one file for each command, each turning flags into options and a few calls of the library. Decides
 //! exit statuses; holds no logic that a user of the library would miss.
 
+mod diff_config;
 mod evaluate;
+mod explain;
 mod progress;
 mod report;
 mod scan;
@@ -9,6 +11,7 @@ mod settings;
 mod simulate;
 mod tally;
 mod time;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -29,10 +32,16 @@ const EXIT_HELP: &str = "Exit status: 0 done, 1 error, 2 wrong usage, 3 insights
 enum Command {
     /// Scores a trail: insights as JSON lines, or a directory with records, rates, charts and a report.
     Scan(scan::Arguments),
+    /// Tells one incident of a result directory in words and numbers, and checks them.
+    Explain(explain::Arguments),
     /// Renders the charts and the report of a result directory again.
     Report(report::Arguments),
     /// Writes a labelled trail to try things on.
     Simulate(simulate::Arguments),
+    /// Finds the threshold that keeps to a number of alerts, and says what it costs.
+    Tune(tune::Arguments),
+    /// Compares what two settings files make of the same trail.
+    DiffConfig(diff_config::Arguments),
     /// Judges the detector, and plain ones beside it, on labelled accounts.
     Evaluate(evaluate::Arguments),
     /// Counts calls per account, Region, source, name and minute, as CSV.
@@ -51,8 +60,11 @@ enum Ending {
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Scan(arguments) => scan::run(arguments),
+        Command::Explain(arguments) => explain::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
+        Command::Tune(arguments) => tune::run(arguments),
+        Command::DiffConfig(arguments) => diff_config::run(arguments),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Tally(arguments) => tally::run(arguments),
     };

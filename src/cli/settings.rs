@@ -19,6 +19,9 @@ pub(super) struct Flags {
     /// up, or both to report hours far below the forecast too [default: up].
     #[arg(long, value_parser = parse_direction, value_name = "up|both")]
     direction: Option<bool>,
+    /// Also reports jobs that come by the clock and did not come.
+    #[arg(long)]
+    missed_jobs: bool,
     /// Score from which on a minute is an alarm; `highwater tune` helps to choose it [default: the model's].
     #[arg(long, value_parser = parse_threshold, value_name = "SCORE", allow_negative_numbers = true)]
     threshold: Option<f64>,
@@ -42,6 +45,7 @@ impl Flags {
         Ok(Settings {
             call_rate: self.call_rate.unwrap_or(settings.call_rate),
             drops: self.direction.unwrap_or(settings.drops),
+            missed_jobs: self.missed_jobs || settings.missed_jobs,
             threshold: self.threshold.or(settings.threshold),
             lateness_minutes: self.lateness.unwrap_or(settings.lateness_minutes),
             object_mib_max: self.object_max.unwrap_or(settings.object_mib_max),

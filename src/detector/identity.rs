@@ -76,12 +76,14 @@ fn surprise<K>(shares: &[Share<K>]) -> f64 {
     let now: f64 = shares.iter().map(|share| share.now).sum();
     let before: f64 = shares.iter().map(|share| share.before).sum();
     let weight = before + 0.5 * (shares.len() as f64 + 1.0);
-    let sum: f64 = shares
+    let mut terms: Vec<f64> = shares
         .iter()
         .filter(|share| share.now > 0.0)
         .map(|share| share.now * (share.now / now * weight / (share.before + 0.5)).ln())
-        .sum();
-    sum.max(0.0)
+        .collect();
+    // Numbers of callers follow arrival; their sum must not, to the last bit.
+    terms.sort_unstable_by(f64::total_cmp);
+    terms.iter().sum::<f64>().max(0.0)
 }
 
 /// Share of the calls by values never seen before, times how unlikely a new one was: ln((draws + 2) / (seen + 1)),
@@ -95,13 +97,20 @@ fn newness<K>(shares: &[Share<K>]) -> f64 {
 }
 
 /// The callers of an hour that is over, for the habit. `rows` are that hour's calls.
-pub(super) fn learn_hour<'a>(habit: &mut Habit, days: &[Daily], rows: impl Iterator<Item = &'a Recent>, day: u32) {
-    let now: Vec<Share<u32>> = rows.map(|row| row.share(|caller| caller.coarse, true)).collect();
+pub(super) fn learn_hour<'a>(
+    habit: &mut Habit,
+    days: &[Daily],
+    rows: impl Iterator<Item = &'a Recent>,
+    callers: &Callers,
+    day: u32,
+) {
+    let principal = |caller: Caller| callers.parts(caller).principal;
+    let now: Vec<Share<u32>> = rows.map(|row| row.share(principal, true)).collect();
     let calls: f64 = now.iter().map(|share| share.now).sum();
     if (calls as u64) < HABIT_CALLS_MIN || days.is_empty() {
         return;
     }
-    let before = days.iter().map(|row| row.share(|caller| caller.coarse));
+    let before = days.iter().map(|row| row.share(principal));
     habit.raise(surprise(&shares(now.into_iter().chain(before))), day);
 }
 
@@ -142,13 +151,11 @@ pub(super) fn features(
         let before = days.iter().map(|row| row.share(value));
         shares(before.chain(recent.iter().map(move |row| row.share(value, in_window(row)))))
     }
-    let mixes = of(days, recent, |caller| caller.coarse, in_window);
-    let now: f64 = mixes.iter().map(|share| share.now).sum();
-    let before: f64 = mixes.iter().map(|share| share.before).sum();
-    let surprise = surprise(&mixes);
-    let text = |caller: Caller, part: usize| callers.coarse.get(caller.coarse)[part];
-    let principals = of(days, recent, |caller| text(caller, 0), in_window);
-    let agents = of(days, recent, |caller| text(caller, 1), in_window);
+    let principals = of(days, recent, |caller| callers.parts(caller).principal, in_window);
+    let agents = of(days, recent, |caller| callers.parts(caller).agent, in_window);
+    let now: f64 = principals.iter().map(|share| share.now).sum();
+    let before: f64 = principals.iter().map(|share| share.before).sum();
+    let surprise = surprise(&principals);
     let fines = of(days, recent, |caller| caller.fine, in_window);
 
     // Sessions, keys and addresses that change every day are a habit too: what a day usually brings is taken off.
@@ -168,13 +175,11 @@ pub(super) fn features(
     }
     let new_fine = new_now / now.max(1.0) - (usual_new + 0.5) / (usual_all + 1.0);
 
-    // Of the calls beyond each principal's usual share, how many lie in one hand.
-    let top = principals
-        .iter()
-        .max_by(|a, b| a.now.total_cmp(&b.now))
-        .map_or(0.0, |share| share.now / now.max(1.0) - share.before / before.max(1.0));
+    // The largest share that one hand has beyond its usual one.
+    let beyond = |share: &Share<u32>| share.now / now.max(1.0) - share.before / before.max(1.0);
+    let top = principals.iter().map(beyond).fold(0.0, f64::max);
 
-    let failed = |caller: Caller| u32::from(!text(caller, 2).is_empty());
+    let failed = |caller: Caller| u32::from(callers.parts(caller).failed);
     let error_mix = if of_errors {
         0.0
     } else {

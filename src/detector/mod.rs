@@ -4,7 +4,9 @@
 //!
 //! The promise kept here: what has been advanced in many steps is what would have been found in one.
 
+mod account;
 mod identity;
+mod near;
 mod series;
 mod snapshot;
 
@@ -17,11 +19,15 @@ use std::sync::Arc;
 use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 
+pub(crate) use crate::baseline::FORGET_MINUTES;
 use crate::baseline::{Class, Pooled};
 use crate::event::{Category, MINUTES_PER_DAY, Minute};
 use crate::insight::{Insight, SeriesKey};
 use crate::judge::{FEATURE_COUNT, Model};
 use crate::window::{Api, Attribute, Calls, Closed, Dictionary, OTHER, Tally};
+use account::{Account, Seen};
+pub use near::NearAlarm;
+pub use series::Findings;
 use series::{Caller, Cell, Context, Series};
 pub use snapshot::SnapshotError;
 
@@ -40,12 +46,17 @@ pub struct Options {
     pub call_rate: CallRate,
     /// Also report hours that fall far below the forecast.
     pub drops: bool,
+    /// Also report jobs by the clock that do not come.
+    pub missed_jobs: bool,
     /// No verdict in an account before this much history.
     pub warmup_minutes: u32,
     /// Keep what was measured in [`Advance::candidates`], for fitting the judge.
     pub keep_candidates: bool,
     /// A score at or above it is an alarm; `None`: the model's own line.
     pub threshold: Option<f64>,
+    /// Instead of a line: so many false alarms per account and week. The line follows from the model's calibration and
+    /// from what the account has shown.
+    pub budget_per_week: Option<f64>,
 }
 
 impl Default for Options {
@@ -54,15 +65,21 @@ impl Default for Options {
         Options {
             call_rate: CallRate::Write,
             drops: false,
+            missed_jobs: false,
             warmup_minutes: MINUTES_PER_DAY as u32,
             threshold: None,
+            budget_per_week: None,
             keep_candidates: false,
         }
     }
 }
 
-/// A series without calls for this long is forgotten: long enough for a monthly job to be known when it comes again.
-const FORGET_MINUTES: u32 = 35 * MINUTES_PER_DAY as u32;
+impl Options {
+    /// Silence is told of, so every series is looked at, and where the trail has gaps must be known.
+    fn looks_for_silence(&self) -> bool {
+        self.drops || self.missed_jobs
+    }
+}
 
 /// What one advance brought.
 pub struct Advance {
@@ -70,6 +87,8 @@ pub struct Advance {
     pub frontier: Minute,
     /// In the order in which they became known: by [`Insight::decided`], series and state.
     pub insights: Vec<Insight>,
+    /// What came near an alarm and is over, in the order of its end and series.
+    pub near: Vec<NearAlarm>,
     /// Every minute that was scored, under [`Options::keep_candidates`]: by series, then minute.
     pub candidates: Vec<Candidate>,
     /// The minutes that were closed.
@@ -95,10 +114,9 @@ pub struct Detector {
     pooled: Cow<'static, Pooled>,
     frontier: Minute,
     tally: Tally,
-    /// The first minute known of each account.
-    accounts: BTreeMap<u32, u32>,
+    accounts: BTreeMap<u32, Account>,
     /// Hours with any call, by account and Region: a silent hour there is a gap in the trail, not a drop. Kept only
-    /// where drops are looked for.
+    /// where silence is looked for.
     active_hours: BTreeMap<(u32, u32), BTreeSet<u32>>,
     keys: Vec<Key>,
     series: Vec<Series>,
@@ -185,8 +203,20 @@ impl Names {
 pub(crate) struct Callers {
     /// `userIdentityArn`, `userAgent`, `errorCode`, `resourceArn`.
     pub(crate) coarse: Dictionary<4>,
+    /// By number of the coarse list.
+    parts: Vec<Parts>,
+    /// Principals and agents.
+    names: Dictionary<1>,
     /// `sessionName`, `accessKeyId`, `sourceIPAddress`.
     pub(crate) fine: Dictionary<3>,
+}
+
+/// Numbers of what a coarse list holds: equal numbers, equal text.
+#[derive(Clone, Copy)]
+struct Parts {
+    principal: u32,
+    agent: u32,
+    failed: bool,
 }
 
 /// Number of the list that stands for all callers past a bound, in both dictionaries of [`Callers`].
@@ -194,16 +224,39 @@ pub(crate) const OTHER_ID: u32 = 0;
 
 impl Callers {
     fn new() -> Callers {
-        let mut callers = Callers { coarse: Dictionary::default(), fine: Dictionary::default() };
-        callers.coarse.intern(&[OTHER; 4]);
+        let mut callers = Callers {
+            coarse: Dictionary::default(),
+            parts: Vec::new(),
+            names: Dictionary::default(),
+            fine: Dictionary::default(),
+        };
+        callers.intern_coarse(&[OTHER; 4]);
         callers.fine.intern(&[OTHER; 3]);
         callers
+    }
+
+    fn intern_coarse(&mut self, list: &[&str; 4]) -> u32 {
+        let id = self.coarse.intern(list);
+        if id as usize == self.parts.len() {
+            let [principal, agent, error, _] = list;
+            self.parts.push(Parts {
+                principal: self.names.intern(&[principal]),
+                agent: self.names.intern(&[agent]),
+                failed: !error.is_empty(),
+            });
+        }
+        id
+    }
+
+    /// The parts of a caller that are compared over time.
+    fn parts(&self, caller: Caller) -> Parts {
+        self.parts[caller.coarse as usize]
     }
 
     fn intern(&mut self, fields: [&str; Attribute::ALL.len()]) -> Caller {
         let [arn, session, key, address, agent, error, resource] = fields;
         Caller {
-            coarse: self.coarse.intern(&[arn, agent, error, resource]),
+            coarse: self.intern_coarse(&[arn, agent, error, resource]),
             fine: self.fine.intern(&[session, key, address]),
         }
     }
@@ -280,19 +333,14 @@ impl Detector {
     pub fn advance(&mut self, frontier: Minute, threads: usize) -> Advance {
         let frontier = Minute(frontier.0.clamp(self.frontier.0, i64::from(u32::MAX)));
         let closed = self.tally.close_before(frontier);
-        let (insights, candidates) = self.fold(&closed, frontier, threads);
+        let Findings { insights, near, candidates, .. } = self.fold(&closed, frontier, threads);
         let events = closed.calls.iter().map(|calls| u64::from(calls.count)).sum();
-        Advance { frontier, insights, candidates, closed, events }
+        Advance { frontier, insights, near, candidates, closed, events }
     }
 
     /// What `advance` does with the minutes it has closed. On its own: for minutes that another detector has closed,
     /// so that several can be tried on one reading of a trail. `frontier` must not lie before the last one.
-    pub fn fold(
-        &mut self,
-        closed: &Closed,
-        frontier: Minute,
-        threads: usize,
-    ) -> (Vec<Insight>, Vec<Candidate>) {
+    pub fn fold(&mut self, closed: &Closed, frontier: Minute, threads: usize) -> Findings {
         let frontier = Minute(frontier.0.clamp(self.frontier.0, i64::from(u32::MAX)));
         self.frontier = frontier;
         let now = frontier.0 as u32;
@@ -301,24 +349,26 @@ impl Detector {
         let mut work = self.share_out(closed);
 
         // Day by day, so that what series know of each other is the same however far one advance reaches.
-        let (mut insights, mut candidates) = (Vec::new(), Vec::new());
+        let mut all = Findings::default();
         work.sort_unstable_by_key(|work| (work.day, work.series));
         for work in work.chunk_by(|a, b| a.day == b.day) {
-            let day_end = (work[0].day + 1).saturating_mul(MINUTES_PER_DAY as u32);
-            let (found, scored) = self.run(closed, &callers, work, now.min(day_end), threads);
-            insights.extend(found);
-            candidates.extend(scored);
+            let day = work[0].day;
+            self.accounts.values_mut().for_each(|account| account.roll_to(day));
+            let found = self.run(closed, &callers, work, now.min((day + 1).saturating_mul(MINUTES_PER_DAY as u32)), threads);
+            all.insights.extend(found.insights);
+            all.near.extend(found.near);
+            all.candidates.extend(found.candidates);
         }
-        candidates.sort_by(|a: &Candidate, b| (&a.series, a.minute).cmp(&(&b.series, b.minute)));
         // Series that no call touched: only an open incident can have come to its end, or, where drops are looked for,
         // a silence begun.
-        let waiting: Vec<u32> = if self.options.drops {
+        let waiting: Vec<u32> = if self.options.looks_for_silence() {
             (0..self.series.len() as u32).collect()
         } else {
             self.active.iter().copied().collect()
         };
         for id in waiting {
             let (series, key) = (&mut self.series[id as usize], self.keys[id as usize]);
+            let account = &self.accounts[&key.account];
             let context = Context {
                 options: &self.options,
                 model: &self.model,
@@ -326,17 +376,20 @@ impl Detector {
                 peers: self.pooled.peers(key.class),
                 callers: &self.callers,
                 names: &self.names,
-                history_start: self.accounts.get(&key.account).copied().unwrap_or(now),
+                threshold: self.model.threshold,
+                history_start: account.first,
                 active_hours: self.active_hours.get(&(key.account, key.region)),
             };
-            series.settle(&context, key, now, &mut insights);
-            if !series.has_incident() {
+            series.settle(&context, key, now, &mut all);
+            if !series.is_open() {
                 self.active.remove(&id);
             }
         }
-        insights.sort_by(|a, b| (a.decided, &a.series, a.state).cmp(&(b.decided, &b.series, b.state)));
+        all.insights.sort_by(|a, b| (a.decided, &a.series, a.state).cmp(&(b.decided, &b.series, b.state)));
+        all.near.sort_by(|a, b| (a.end, &a.series).cmp(&(b.end, &b.series)));
+        all.candidates.sort_by(|a, b| (&a.series, a.minute).cmp(&(&b.series, b.minute)));
         self.forget(now);
-        (insights, candidates)
+        all
     }
 
     /// Finds or makes the series of everything closed.
@@ -350,8 +403,9 @@ impl Detector {
             let api = closed.api(calls[0].api);
             let key = self.names.key(api, "");
             let (first, day) = (calls[0].minute, day(&calls[0]));
-            self.accounts.entry(key.account).and_modify(|m| *m = (*m).min(first)).or_insert(first);
-            if self.options.drops {
+            let account = self.accounts.entry(key.account).or_insert_with(|| Account::new(first));
+            account.first = account.first.min(first);
+            if self.options.looks_for_silence() {
                 let hours = self.active_hours.entry((key.account, key.region)).or_default();
                 hours.extend(calls.iter().map(|calls| calls.minute / 60));
             }
@@ -397,17 +451,17 @@ impl Detector {
         work: &[Work],
         now: u32,
         threads: usize,
-    ) -> (Vec<Insight>, Vec<Candidate>) {
+    ) -> Findings {
         let (options, model, model_name, all_callers) = (&self.options, &self.model, &self.model_name, &self.callers);
         let (accounts, active_hours, keys, names) = (&self.accounts, &self.active_hours, &self.keys, &self.names);
         let pooled = &self.pooled;
         let fold = |work: &[Work], series: &mut [Series], first: u32| {
-            let mut insights = Vec::new();
-            let mut active = Vec::new();
-            let mut candidates = options.keep_candidates.then(Vec::new);
+            let mut all = Findings::default();
+            let (mut active, mut seen) = (Vec::new(), BTreeMap::<u32, Seen>::new());
             for item in work {
                 let key = keys[item.series as usize];
                 let series = &mut series[(item.series - first) as usize];
+                let account = &accounts[&key.account];
                 let context = Context {
                     options,
                     model,
@@ -415,17 +469,17 @@ impl Detector {
                     peers: pooled.peers(key.class),
                     callers: all_callers,
                     names,
-                    history_start: accounts.get(&key.account).copied().unwrap_or(now),
+                    threshold: options.budget_per_week.map_or(model.threshold, |budget| account.line(model, budget)),
+                    history_start: account.first,
                     active_hours: active_hours.get(&(key.account, key.region)),
                 };
-                for_each_cell(&closed.calls, callers, &item.calls, |cell| {
-                    series.step(&context, key, cell, &mut insights, candidates.as_mut());
-                });
-                series.settle(&context, key, now, &mut insights);
-                series.cool(now);
-                active.push((item.series, series.has_incident()));
+                for_each_cell(&closed.calls, callers, &item.calls, |cell| series.step(&context, key, cell, &mut all));
+                series.settle(&context, key, now, &mut all);
+                series.cool(now, all_callers);
+                active.push((item.series, series.is_open()));
+                seen.entry(key.account).or_default().add(std::mem::take(&mut all.seen));
             }
-            (insights, active, candidates)
+            (all, active, seen)
         };
         let results: Vec<_> = if threads <= 1 || work.len() < 2 * threads {
             vec![fold(work, &mut self.series, 0)]
@@ -448,10 +502,14 @@ impl Detector {
                     .collect()
             })
         };
-        let (mut insights, mut candidates) = (Vec::new(), Vec::new());
-        for (found, active, scored) in results {
-            insights.extend(found);
-            candidates.extend(scored.into_iter().flatten());
+        let mut all = Findings::default();
+        for (found, active, seen) in results {
+            all.insights.extend(found.insights);
+            all.near.extend(found.near);
+            all.candidates.extend(found.candidates);
+            for (account, seen) in seen {
+                self.accounts.entry(account).or_default().add(seen);
+            }
             for (id, is_active) in active {
                 if is_active {
                     self.active.insert(id)
@@ -460,7 +518,7 @@ impl Detector {
                 };
             }
         }
-        (insights, candidates)
+        all
     }
 
     /// Drops series that their next call would find forgotten, and strings that nothing names any more.
@@ -474,7 +532,8 @@ impl Detector {
             return;
         }
         self.swept_hour = now / 60;
-        self.series.iter_mut().for_each(|series| series.cool(now));
+        let callers = &self.callers;
+        self.series.iter_mut().for_each(|series| series.cool(now, callers));
         let dead = self.series.iter().filter(|series| series.is_forgotten(now)).count();
         if dead * 4 > self.series.len() {
             let mut index = 0..;
@@ -516,7 +575,7 @@ impl Detector {
         self.active.clear();
         for (id, (key, series)) in keys.iter().zip(&self.series).enumerate() {
             self.index.insert_unique(hasher.hash_one(key), id as u32, |&id| hasher.hash_one(keys[id as usize]));
-            if series.has_incident() {
+            if series.is_open() {
                 self.active.insert(id as u32);
             }
         }
@@ -533,7 +592,7 @@ impl Detector {
         let old = &self.callers;
         for series in &mut self.series {
             series.renumber(|caller| Caller {
-                coarse: fresh.coarse.intern(&old.coarse.get(caller.coarse)),
+                coarse: fresh.intern_coarse(&old.coarse.get(caller.coarse)),
                 fine: fresh.fine.intern(&old.fine.get(caller.fine)),
             });
         }

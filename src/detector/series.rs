@@ -1,16 +1,21 @@
 //! One series through time: each minute with calls is measured, judged, and learned, in this order; who called is kept
 //! for as long as an insight can ask for it. Knows its own past only; names and options come with each call.
 
+mod evidence;
+mod missed;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::account::Seen;
 use super::identity::{self, Habit};
+use super::near::{NearAlarm, OpenNear};
 use super::{Callers, Candidate, FORGET_MINUTES, Key, Names, OTHER_ID, Options};
 use crate::baseline::{Baseline, Peers, Predictive};
 use crate::episode::Episode;
 use crate::event::{MINUTES_PER_DAY, Minute};
-use crate::insight::{Attributed, BASELINE_DAYS, Direction, Insight, Rate, State, baseline_from};
+use crate::insight::{Attributed, BASELINE_DAYS, Closing, Direction, Evidence, Insight, Rate, State, baseline_from};
 use crate::judge::{FEATURE_COUNT, Judge, Model};
 use crate::window::Attribute;
 
@@ -22,6 +27,18 @@ const TRIGGER_MINUTES: u32 = 5;
 pub(crate) struct Caller {
     pub(crate) coarse: u32,
     pub(crate) fine: u32,
+}
+
+/// What folding brought.
+#[derive(Default)]
+pub struct Findings {
+    /// In the order in which they became known: by [`Insight::decided`], series and state.
+    pub insights: Vec<Insight>,
+    /// What came near an alarm and is over, in the order of its end and series.
+    pub near: Vec<NearAlarm>,
+    /// Every minute that was scored, under [`Options::keep_candidates`]: by series, then minute.
+    pub candidates: Vec<Candidate>,
+    pub(super) seen: Seen,
 }
 
 /// The calls of one minute.
@@ -40,6 +57,8 @@ pub(super) struct Context<'a> {
     pub(super) peers: Peers<'a>,
     pub(super) callers: &'a Callers,
     pub(super) names: &'a Names,
+    /// A score at or above it is an alarm today.
+    pub(super) threshold: f64,
     /// First minute known of the account.
     pub(super) history_start: u32,
     /// Hours in which anything was called in the account and Region.
@@ -112,7 +131,8 @@ pub(super) struct Series {
     folded_day: u32,
     looked_day: u32,
     incident: Option<Box<Incident>>,
-    /// Hours before it were looked at for drops; 0: none.
+    near: Option<Box<OpenNear>>,
+    /// Hours before it were looked at for silence; 0: none.
     drop_hour: u32,
     drop: Option<Box<Drop>>,
 }
@@ -134,8 +154,11 @@ struct Incident {
     counted: Vec<(Caller, u64)>,
     tail: Vec<(Caller, u64)>,
     peak: f64,
+    /// The line of the day on which it began.
+    threshold: f64,
     /// The forecast as it stood at the start, for the odds of the whole.
     predictive: Predictive,
+    evidence: Evidence,
 }
 
 /// What the forecast expected, per minute.
@@ -160,8 +183,9 @@ struct Drop {
 }
 
 impl Series {
-    pub(super) fn has_incident(&self) -> bool {
-        self.incident.is_some() || self.drop.is_some()
+    /// Something that can come to its end without another call.
+    pub(super) fn is_open(&self) -> bool {
+        self.incident.is_some() || self.drop.is_some() || self.near.is_some()
     }
 
     /// Silent for so long that its next call begins a new series.
@@ -170,13 +194,16 @@ impl Series {
     }
 
     /// Folds in one minute.
-    pub(super) fn step(&mut self, context: &Context, key: Key, cell: &Cell, out: &mut Vec<Insight>, candidates: Option<&mut Vec<Candidate>>) {
+    pub(super) fn step(&mut self, context: &Context, key: Key, cell: &Cell, out: &mut Findings) {
         let minute = cell.minute;
         self.settle(context, key, minute, out);
         if self.is_forgotten(minute) {
             *self = Series::default();
         }
-        self.learn_habit(minute);
+        self.learn_habit(minute, context.callers);
+        if self.last / MINUTES_PER_DAY as u32 != minute / MINUTES_PER_DAY as u32 {
+            out.seen.active += 1;
+        }
         self.last = minute;
         self.age_callers(minute, context.callers);
         self.recent.get_or_insert_default().extend(cell.callers.iter().map(|&(caller, count)| Recent {
@@ -189,15 +216,23 @@ impl Series {
         let warm = minute >= context.history_start + context.options.warmup_minutes;
         if let Some(features) = features.filter(|_| warm) {
             let score = context.model.score(&features);
-            if let Some(candidates) = candidates {
-                candidates.push(Candidate { series: context.names.series_key(key), minute: Minute(i64::from(minute)), features, score });
+            if context.options.keep_candidates {
+                let series = context.names.series_key(key);
+                out.candidates.push(Candidate { series, minute: Minute(i64::from(minute)), features, score });
             }
             let was_active = self.episode.is_active();
-            let (episode, alarm) = self.episode.step(minute, score, context.model.threshold);
+            let (episode, alarm) = self.episode.step(minute, score, context.threshold);
             self.episode = episode;
+            if score >= context.model.near_line {
+                let near = self.near.get_or_insert_with(|| {
+                    out.seen.near_alarms += 1;
+                    Box::new(OpenNear::new(minute, context.threshold))
+                });
+                near.add(minute, cell.count, score, alarm);
+            }
             if alarm {
                 if !was_active {
-                    self.start(context, key, minute, score, out);
+                    self.start(context, key, minute, score, evidence::window_minutes(&features), &mut out.insights);
                 }
                 // In a young history everything is new: what comes weekly has not come yet. It is learned.
                 if minute >= context.history_start + FREEZE_HISTORY_MINUTES {
@@ -237,33 +272,41 @@ impl Series {
     }
 
     /// Takes the mix of callers of the last hour with calls into the habit, once it is over.
-    fn learn_habit(&mut self, minute: u32) {
+    fn learn_habit(&mut self, minute: u32, callers: &Callers) {
         let hour = self.last / 60;
         if self.last == 0 || minute / 60 <= hour || self.episode.is_active() || self.judge.is_frozen(hour * 60) {
             return;
         }
         let rows = self.recent.iter().flat_map(|recent| recent.iter()).filter(|row| row.minute / 60 == hour);
-        identity::learn_hour(&mut self.habit, &self.days, rows, hour / 24);
+        identity::learn_hour(&mut self.habit, &self.days, rows, callers, hour / 24);
     }
 
     /// Lets time pass up to the start of minute `now`.
-    pub(super) fn settle(&mut self, context: &Context, key: Key, now: u32, out: &mut Vec<Insight>) {
+    pub(super) fn settle(&mut self, context: &Context, key: Key, now: u32, out: &mut Findings) {
+        if let Some(near) = self.near.take_if(|near| near.is_over(now)) {
+            out.near.extend(near.close(context.names.series_key(key)));
+        }
         if let Some(over) = self.episode.over_from()
             && over <= now
-            && let Some(incident) = self.incident.take()
+            && let Some(mut incident) = self.incident.take()
         {
-            out.push(incident.end(context, key, over));
+            self.close(&mut incident, over);
+            out.insights.push(incident.end(context, key, over));
         }
         self.episode = self.episode.settle(now);
+        if context.options.missed_jobs {
+            self.look_for_missed(context, key, now, &mut out.insights);
+        }
         if context.options.drops {
-            self.look_for_drops(context, key, now, out);
+            self.look_for_drops(context, key, now, &mut out.insights);
         }
     }
 
     /// Gives back what only a busy series needs. Changes nothing of what is said later.
-    pub(super) fn cool(&mut self, now: u32) {
+    pub(super) fn cool(&mut self, now: u32, callers: &Callers) {
         self.judge.cool(now);
         if self.recent.is_some() && now > self.last.saturating_add(RECENT_MINUTES) && self.incident.is_none() {
+            self.learn_habit(now, callers);
             self.move_to_days(now);
             self.recent = None;
         }
@@ -394,7 +437,15 @@ impl Series {
         start
     }
 
-    fn start(&mut self, context: &Context, key: Key, alarm: u32, score: f64, out: &mut Vec<Insight>) {
+    fn start(
+        &mut self,
+        context: &Context,
+        key: Key,
+        alarm: u32,
+        score: f64,
+        window_minutes: u32,
+        out: &mut Vec<Insight>,
+    ) {
         let predictive = self.baseline.predict(Minute(i64::from(alarm)), context.peers);
         let forecast = predictive.forecast();
         let start = self.walk_back(alarm, forecast.upper);
@@ -428,7 +479,9 @@ impl Series {
             counted,
             tail: Vec::new(),
             peak: score,
+            threshold: context.threshold,
             predictive,
+            evidence: self.evidence(context, start, window_minutes),
         };
         out.push(Insight {
             series: context.names.series_key(key),
@@ -443,8 +496,9 @@ impl Series {
             attribution_exact: exact,
             expected: expected(&predictive, rate),
             ln_odds: ln_odds(&predictive, rate),
+            evidence: incident.evidence.clone(),
             score,
-            threshold: context.model.threshold,
+            threshold: context.threshold,
             model: context.model_name.clone(),
         });
         self.incident = Some(Box::new(incident));
@@ -500,7 +554,7 @@ impl Series {
                     let range = predictive.range(60.0);
                     let forecast = Expectation { mean: range.mean, lower: range.lower, upper: range.upper };
                     let drop = Drop { hour, hours: 1, count, baseline_count, baseline, exact, forecast, ln_odds };
-                    out.push(drop.insight(context, key, State::Start, hour + 1));
+                    out.push(drop.insight(context, key, State::Start, hour + 1, None));
                     self.drop = Some(Box::new(drop));
                 }
                 (Some(mut drop), true) if drop.hours < DROP_HOURS_MAX => {
@@ -509,7 +563,10 @@ impl Series {
                     drop.ln_odds = drop.ln_odds.min(ln_odds);
                     self.drop = Some(drop);
                 }
-                (Some(drop), _) => out.push(drop.insight(context, key, State::End, hour + 1)),
+                (Some(drop), low) => {
+                    let closing = if low { Closing::NewNormal } else { Closing::BackToNormal };
+                    out.push(drop.insight(context, key, State::End, hour + 1, Some(closing)));
+                }
             }
         }
     }
@@ -538,15 +595,23 @@ impl Incident {
             attribution_exact: self.exact,
             expected: expected(&self.predictive, rate),
             ln_odds: ln_odds(&self.predictive, rate),
+            evidence: self.evidence,
             score: self.peak,
-            threshold: context.model.threshold,
+            threshold: self.threshold,
             model: context.model_name.clone(),
         }
     }
 }
 
 impl Drop {
-    fn insight(&self, context: &Context, key: Key, state: State, decided_hour: u32) -> Insight {
+    fn insight(
+        &self,
+        context: &Context,
+        key: Key,
+        state: State,
+        decided_hour: u32,
+        closing: Option<Closing>,
+    ) -> Insight {
         let start = Minute(i64::from(self.hour) * 60);
         let minutes = i64::from(self.hours) * 60;
         Insight {
@@ -562,6 +627,7 @@ impl Drop {
             attribution_exact: self.exact,
             expected: (self.forecast.mean, self.forecast.lower, self.forecast.upper),
             ln_odds: self.ln_odds,
+            evidence: Evidence { closing, ..Evidence::default() },
             // Drops are found by their odds; the score says how far those lie beyond the line.
             score: DROP_LN_ODDS - self.ln_odds,
             threshold: 0.0,

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::account::Account;
 use super::series::Series;
 use super::{Callers, Detector, Options};
 use crate::event::Minute;
@@ -11,7 +12,7 @@ use crate::judge::Model;
 use crate::window::{Dictionary, Tally};
 
 /// Raised with every change of what is stored.
-const VERSION: u32 = 1;
+const VERSION: u32 = 3;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]
@@ -30,7 +31,7 @@ pub enum SnapshotError {
 struct Stored {
     frontier: i64,
     model: String,
-    accounts: Vec<(String, u32)>,
+    accounts: Vec<(String, Account)>,
     active_hours: Vec<(String, String, Vec<u32>)>,
     series: Vec<([String; 5], String, Series)>,
     coarse: Vec<[String; 4]>,
@@ -64,7 +65,7 @@ impl Detector {
             accounts: self
                 .accounts
                 .iter()
-                .map(|(account, minute)| (self.names.get(*account).to_owned(), *minute))
+                .map(|(account, known)| (self.names.get(*account).to_owned(), *known))
                 .collect(),
             active_hours: self
                 .active_hours
@@ -100,7 +101,8 @@ impl Detector {
             other => return Err(SnapshotError::Version(other)),
         }
         let stored: Stored = postcard::from_bytes(rest)?;
-        let callers = Callers { coarse: dictionary(&stored.coarse), fine: dictionary(&stored.fine) };
+        let mut callers = Callers { fine: dictionary(&stored.fine), ..Callers::new() };
+        stored.coarse.iter().for_each(|list| _ = callers.intern_coarse(&list.each_ref().map(String::as_str)));
         let (coarse, fine) = (callers.coarse.len() as u32, callers.fine.len() as u32);
         let mut detector = Detector::new(options, model);
         if stored.model != detector.models() {
@@ -122,9 +124,9 @@ impl Detector {
         detector.rebuild_index();
         detector.callers = callers;
         detector.frontier = Minute(stored.frontier);
-        for (account, minute) in &stored.accounts {
+        for (account, known) in &stored.accounts {
             let account = detector.names.intern(account);
-            detector.accounts.insert(account, *minute);
+            detector.accounts.insert(account, *known);
         }
         for (account, region, hours) in stored.active_hours {
             let place = (detector.names.intern(&account), detector.names.intern(&region));

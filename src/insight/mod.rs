@@ -1,7 +1,11 @@
 //! [`Insight`]: what was found, in the terms of the detector. `trail` writes the shape that CloudTrail users know,
-//! `words` says it in a sentence, `compare` tells two runs apart. Knows neither how it was found nor where it goes.
+//! `words` says it in a sentence, `evidence` and `severity` say what follows from it, `compare` tells two runs apart.
+//! Knows neither how it was found nor where it goes.
 
 pub mod compare;
+mod evidence;
+mod sensitive;
+mod severity;
 pub mod trail;
 pub mod words;
 
@@ -11,9 +15,12 @@ use uuid::Uuid;
 
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::window::{Api, Attribute};
+pub use evidence::{Closing, Counterfactual, Evidence, Novelty, Recurrence, return_years};
+pub use sensitive::is_sensitive;
+pub use severity::{Weights, severity};
 use trail::{
-    Attribution, Average, Excess, ExcessValue, Expected, Highwater, InsightContext, InsightDetails, Mean, Statistics,
-    TrailRecord, ValueAverage,
+    Attribution, Average, Excess, ExcessValue, Expected, Highwater, InsightContext, InsightDetails, Mean, New, Repeat,
+    Statistics, TrailRecord, ValueAverage, Without,
 };
 
 /// What is counted: the calls of an API, or those that ended in one error code.
@@ -106,6 +113,7 @@ pub struct Insight {
     pub expected: (f64, f64, f64),
     /// Natural logarithm of the forecast's probability of so many calls (or so few).
     pub ln_odds: f64,
+    pub evidence: Evidence,
     /// Highest score so far, and the line.
     pub score: f64,
     pub threshold: f64,
@@ -132,7 +140,12 @@ impl Insight {
     pub fn shared_event_id(&self) -> Uuid {
         let api = &self.series.api;
         let error = self.series.error_code.as_deref().unwrap_or("");
-        let down = if self.direction == Direction::Down { "down" } else { "" };
+        let down = match (self.direction, &self.evidence.recurrence) {
+            (Direction::Up, _) => "",
+            (Direction::Down, None) => "down",
+            // A job that did not come, which a drop of the same minute may stand beside.
+            (Direction::Down, Some(_)) => "missed",
+        };
         let name = [
             &*api.account_id,
             &*api.region,
@@ -156,15 +169,16 @@ impl Insight {
         (self.insight.count as f64 - self.baseline.average() * self.insight.minutes as f64).max(0.0)
     }
 
-    /// `low` to `critical`, from how far the score lies above the line and how many extra calls there were.
+    /// `info` to `critical`: see [`severity()`].
     pub fn severity(&self) -> &'static str {
-        let margin = self.score - self.threshold;
-        match self.extra() {
-            extra if margin >= 7.0 && extra >= 500.0 => "critical",
-            extra if margin >= 4.0 && extra >= 50.0 => "high",
-            _ if margin >= 1.0 => "medium",
-            _ => "low",
-        }
+        let api = &self.series.api;
+        severity(&Weights {
+            margin: self.score - self.threshold,
+            extra: self.extra(),
+            ratio: self.ratio().unwrap_or(f64::INFINITY),
+            new_caller: self.has_new_caller(),
+            sensitive: is_sensitive(&api.event_source, &api.event_name),
+        })
     }
 
     /// Per attribute, who made the extra calls, largest share first.
@@ -272,6 +286,28 @@ impl Insight {
             })
             .collect();
         let (mean, lower, upper) = self.expected;
+        let without = self.counterfactual().map(|without| Without {
+            attribute: without.attribute.as_str().to_owned(),
+            value: without.value,
+            average: per_minute(without.rest, self.insight),
+            observed: without.rest,
+        });
+        let new = self.novelties().into_iter().map(|new| New {
+            attribute: new.attribute.as_str().to_owned(),
+            value: new.value,
+            ever: new.ever,
+        });
+        let recurrence = self.evidence.recurrence.map(|recurrence| Repeat {
+            period_minutes: recurrence.rhythm.period_minutes,
+            phase_minutes: recurrence.rhythm.phase_minutes,
+            weekdays: recurrence.rhythm.weekdays,
+            hits: recurrence.rhythm.hits,
+            chances: recurrence.rhythm.chances,
+            shift_minutes: recurrence.rhythm.shift_minutes,
+            usual: u64::from(recurrence.rhythm.count),
+            observed: recurrence.count,
+            words: words::recurrence(&recurrence, self.has_new_caller()),
+        });
         Highwater {
             direction: if self.direction == Direction::Up { "up" } else { "down" }.to_owned(),
             score: rounded(self.score),
@@ -281,6 +317,12 @@ impl Insight {
             expected: Expected { average: Average(mean), lower: Average(lower), upper: Average(upper) },
             ratio: self.ratio().map(rounded),
             ln_odds: rounded(self.ln_odds),
+            odds: words::odds(self.return_years()),
+            window_minutes: (self.evidence.window_minutes > 0).then_some(self.evidence.window_minutes),
+            recurrence,
+            new: new.collect(),
+            without,
+            closing: self.evidence.closing.map(|closing| closing.as_str().to_owned()),
             detected_time: self.decided.to_string(),
             reason: words::reason(self),
             excess,

@@ -131,6 +131,24 @@ pub struct Highwater {
     pub ratio: Option<f64>,
     /// Natural logarithm of the forecast's probability of a window at least this extreme.
     pub ln_odds: f64,
+    /// How often normal traffic would do this: `about once in 40 years`.
+    #[serde(default)]
+    pub odds: String,
+    /// Of 1, 5, 15 and 60 minutes, the window that stood out most from its record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_minutes: Option<u32>,
+    /// The job by the clock that this was a run of, or that did not come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recurrence: Option<Repeat>,
+    /// Who and what was not there in the baseline.
+    #[serde(default)]
+    pub new: Vec<New>,
+    /// The single caller without whose calls the minutes lie inside the expected range.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without: Option<Without>,
+    /// Of an end: `new normal` if the level stayed, else `back to normal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closing: Option<String>,
     /// The end of the minute whose count decided.
     pub detected_time: String,
     /// One sentence for people.
@@ -147,6 +165,47 @@ pub struct Expected {
     pub average: Average,
     pub lower: Average,
     pub upper: Average,
+}
+
+/// A job by the clock: see `judge::Rhythm`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Repeat {
+    pub period_minutes: u32,
+    /// Minutes after a multiple of the period since 1970-01-01T00:00Z.
+    pub phase_minutes: u32,
+    /// Working days only.
+    pub weekdays: bool,
+    /// Runs that came, of those that could have.
+    pub hits: u32,
+    pub chances: u32,
+    /// How much later than usual this run started: 0, or an hour (60, -60) as clocks change.
+    pub shift_minutes: i32,
+    /// Calls in the fullest hour of a usual run, and of this one.
+    pub usual: u64,
+    pub observed: u64,
+    pub words: String,
+}
+
+/// Not seen with this API in the baseline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct New {
+    /// `userIdentityArn`, `accessKeyId`, `sourceIPAddress` or `userAgent`.
+    pub attribute: String,
+    pub value: String,
+    /// Nor at any time the trail tells of.
+    pub ever: bool,
+}
+
+/// What would have been left without one caller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Without {
+    /// `userIdentityArn`, `sessionName`, `accessKeyId` or `sourceIPAddress`.
+    pub attribute: String,
+    pub value: String,
+    /// Calls (or errors) of all others in the insight's minutes, and per minute.
+    pub observed: u64,
+    pub average: Average,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

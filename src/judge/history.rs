@@ -4,7 +4,11 @@
 //!
 //! Source of the method: the project's judge reference; the sums are over the last 1, 5, 15 and 60 minutes.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
+
+use super::rhythm::{RUN_GAP_MINUTES, Run};
 
 /// Windows of the sums, in minutes.
 pub const SCALES: [u32; 4] = [1, 5, 15, 60];
@@ -29,6 +33,9 @@ const WEEK_DECAY: u32 = 2;
 
 /// A list longer than this becomes tables, which are then smaller than the list would soon be.
 const LIST_MAX: usize = 48;
+
+/// Runs that tables keep: two months of a daily job, two days of an hourly one.
+const RUNS_MAX: usize = 64;
 
 /// `round(20 ln(1 + count))`.
 pub fn code(count: u32) -> u16 {
@@ -88,18 +95,41 @@ const SPREAD_SCALES: [usize; 2] = [1, 3];
 /// The same in twelve bytes, for hours that fit: lists are what a million quiet series are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SmallHourMax {
-    hour: u32,
+    /// From the lowest bit: the hour (21 bits reach into 2209), its first minute with calls (6; [`NO_CALLS`]: none, its
+    /// sums only reach back), and half the minutes from there to its last one (5).
+    place: u32,
     max: [u16; 4],
 }
 
+const HOUR_BITS: u32 = 21;
+const MINUTE_BITS: u32 = 6;
+const NO_CALLS: u32 = (1 << MINUTE_BITS) - 1;
+
 impl SmallHourMax {
-    fn of(hour: HourMax) -> Option<SmallHourMax> {
-        let [a, b, c, d] = hour.max.map(|max| u16::try_from(max).ok());
-        Some(SmallHourMax { hour: hour.hour, max: [a?, b?, c?, d?] })
+    fn new(hour: u32, first: u32, span: u32) -> SmallHourMax {
+        let place = hour & ((1 << HOUR_BITS) - 1) | first << HOUR_BITS | span.div_ceil(2) << (HOUR_BITS + MINUTE_BITS);
+        SmallHourMax { place, max: [0; 4] }
+    }
+
+    /// False if they do not fit.
+    fn set_max(&mut self, max: [u32; 4]) -> bool {
+        let [Ok(a), Ok(b), Ok(c), Ok(d)] = max.map(u16::try_from) else { return false };
+        self.max = [a, b, c, d];
+        true
+    }
+
+    fn hour(self) -> u32 {
+        self.place & ((1 << HOUR_BITS) - 1)
+    }
+
+    /// First minute with calls, and (to two minutes) how many lie between it and the last.
+    fn calls(self) -> Option<(u32, u32)> {
+        let first = self.place >> HOUR_BITS & NO_CALLS;
+        (first != NO_CALLS).then(|| (self.hour() * 60 + first, self.place >> (HOUR_BITS + MINUTE_BITS) << 1))
     }
 
     fn full(self) -> HourMax {
-        HourMax { hour: self.hour, max: self.max.map(u32::from) }
+        HourMax { hour: self.hour(), max: self.max.map(u32::from) }
     }
 }
 
@@ -117,29 +147,69 @@ impl Default for History {
 }
 
 impl History {
+    /// Notes a minute with `count` calls, with which the last 60 minutes hold `sum_60`. `frozen`: the minute will be
+    /// missing from its hour's maxima. Minutes come in ascending order.
+    pub fn note(&mut self, minute: u32, count: u32, sum_60: u32, frozen: bool) {
+        let hour = minute / 60;
+        if let History::List(list) = self {
+            match list.last_mut() {
+                // A list has no place for the size of a run that is no record.
+                _ if frozen => self.make_tables(),
+                Some(last) if last.hour() == hour => {
+                    let first = last.calls().map_or(minute, |(first, _)| first);
+                    *last = SmallHourMax { max: last.max, ..SmallHourMax::new(hour, first % 60, minute - first) };
+                }
+                _ => self.add(SmallHourMax::new(hour, minute % 60, 0)),
+            }
+        }
+        if let History::Tables(tables) = self {
+            tables.note(minute, count, sum_60);
+        }
+    }
+
     /// Adds a finished hour. Hours come in ascending order; hours without calls need not come at all.
     pub fn push(&mut self, hour: HourMax) {
         if hour.max == [0; 4] {
             return;
         }
-        match self {
-            History::List(list) => match SmallHourMax::of(hour) {
-                Some(small) if list.len() < LIST_MAX => {
-                    if list.len() == list.capacity() {
-                        list.reserve_exact(2 + list.len() / 8);
-                    }
-                    list.push(small);
-                }
-                _ => {
-                    let mut tables = Box::<Tables>::default();
-                    for old in list.iter().map(|old| old.full()).chain([hour]) {
-                        tables.push(old);
-                    }
-                    *self = History::Tables(tables);
-                }
-            },
-            History::Tables(tables) => tables.push(hour),
+        if let History::List(list) = self
+            && list.last().is_none_or(|last| last.hour() != hour.hour)
+        {
+            self.add(SmallHourMax::new(hour.hour, NO_CALLS, 0));
         }
+        if let History::List(list) = self
+            && list.last_mut().is_some_and(|last| last.set_max(hour.max))
+        {
+            return;
+        }
+        self.make_tables();
+        if let History::Tables(tables) = self {
+            tables.push(hour);
+        }
+    }
+
+    /// Puts an hour at the end of a list that has room, or makes tables of it.
+    fn add(&mut self, hour: SmallHourMax) {
+        match self {
+            History::List(list) if list.len() < LIST_MAX => {
+                if list.len() == list.capacity() {
+                    list.reserve_exact(2 + list.len() / 8);
+                }
+                list.push(hour);
+            }
+            _ => self.make_tables(),
+        }
+    }
+
+    fn make_tables(&mut self) {
+        let History::List(list) = self else { return };
+        let mut tables = Box::<Tables>::default();
+        // The hour not yet finished is still to come, with its maxima.
+        list.iter().map(|old| old.full()).filter(|old| old.max != [0; 4]).for_each(|old| tables.push(old));
+        tables.runs = list_runs(list).into();
+        // How many calls a run that goes on had is not known to a list.
+        tables.run_calls = u32::MAX;
+        *self = History::Tables(tables);
     }
 
     /// What the minutes of `hour` are compared with.
@@ -149,6 +219,31 @@ impl History {
             History::Tables(tables) => tables.references(hour),
         }
     }
+
+    /// The last runs, in order of time; the last may go on. A list sees but one run in an hour, and of the hour not
+    /// finished no size.
+    pub fn runs(&self) -> Vec<Run> {
+        match self {
+            History::List(list) => list_runs(list),
+            History::Tables(tables) => tables.runs.iter().copied().collect(),
+        }
+    }
+}
+
+fn list_runs(list: &[SmallHourMax]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for entry in list {
+        let Some((first, span)) = entry.calls() else { continue };
+        let count = u32::from(entry.max[3]);
+        match runs.last_mut() {
+            Some(run) if first <= run.start + run.minutes - 1 + RUN_GAP_MINUTES => {
+                run.minutes = first + span + 1 - run.start;
+                run.count = run.count.max(count);
+            }
+            _ => runs.push(Run { start: first, minutes: span + 1, count }),
+        }
+    }
+    runs
 }
 
 fn day_of(hour: u32) -> u32 {
@@ -242,6 +337,10 @@ pub struct Tables {
     time_of_day: [[Faded; HOURS_PER_DAY as usize]; 2],
     /// Boxed slices keep serde's derive away from an array of 168.
     hour_of_week: Box<[Faded]>,
+    /// At most [`RUNS_MAX`], oldest first.
+    runs: VecDeque<Run>,
+    /// Calls of the last of them.
+    run_calls: u32,
 }
 
 impl Default for Tables {
@@ -253,11 +352,31 @@ impl Default for Tables {
             pending: HourMax { hour: 0, max: [0; 4] },
             time_of_day: [[Faded::default(); HOURS_PER_DAY as usize]; 2],
             hour_of_week: vec![Faded::default(); HOURS_PER_WEEK as usize].into_boxed_slice(),
+            runs: VecDeque::new(),
+            run_calls: 0,
         }
     }
 }
 
 impl Tables {
+    fn note(&mut self, minute: u32, count: u32, sum_60: u32) {
+        match self.runs.back_mut() {
+            Some(run) if minute <= run.start + run.minutes - 1 + RUN_GAP_MINUTES => {
+                run.minutes = minute + 1 - run.start;
+                self.run_calls = self.run_calls.saturating_add(count);
+                // The last hour may reach back into the run before.
+                run.count = run.count.max(sum_60.min(self.run_calls));
+            }
+            _ => {
+                if self.runs.len() == RUNS_MAX {
+                    self.runs.pop_front();
+                }
+                self.runs.push_back(Run { start: minute, minutes: 1, count });
+                self.run_calls = count;
+            }
+        }
+    }
+
     fn roll_to(&mut self, day: u32) {
         if day <= self.day {
             return;
@@ -376,6 +495,40 @@ mod tests {
         hours.iter().for_each(|hour| history.push(*hour));
         assert!(matches!(history, History::Tables(_)));
         assert_eq!(history.references(480_700), list_references(hours.into_iter(), 480_700));
+    }
+
+    /// Runs as they are, from minutes with calls.
+    fn runs_of(minutes: &[(u32, u32)], frozen_from: u32) -> Vec<Run> {
+        let mut history = History::default();
+        for (place, &(minute, count)) in minutes.iter().enumerate() {
+            let sum_60 = minutes[..=place].iter().filter(|(m, _)| m + 60 > minute).map(|(_, count)| count).sum();
+            history.note(minute, count, sum_60, minute >= frozen_from);
+            if minutes.get(place + 1).is_none_or(|next| next.0 / 60 > minute / 60) && minute < frozen_from {
+                history.push(HourMax { hour: minute / 60, max: [count, count, count, sum_60] });
+            }
+        }
+        history.runs()
+    }
+
+    #[test]
+    fn lists_and_tables_tell_the_same_runs() {
+        let start = 480_000 * 60;
+        let jobs = |days: u32| -> Vec<(u32, u32)> {
+            (0..days).flat_map(|day| (0..9).map(move |m| (start + day * 1_440 + 357 + m * 2, 10))).collect()
+        };
+        let run = |day: u32| Run { start: start + day * 1_440 + 357, minutes: 17, count: 90 };
+        let expected = |days: u32| (0..days).map(run).collect::<Vec<_>>();
+        // Two minutes before the hour, the rest after it: a list of two hours a day, then tables.
+        for days in [3, 20] {
+            for (ours, theirs) in runs_of(&jobs(days), u32::MAX).iter().zip(expected(days)) {
+                assert_eq!((ours.start, ours.minutes / 2), (theirs.start, theirs.minutes / 2));
+                assert_eq!(ours.count, theirs.count);
+            }
+        }
+        // What is frozen is no record, but a run.
+        let frozen = runs_of(&jobs(3), start + 2 * 1_440);
+        assert_eq!((frozen.len(), frozen[2]), (3, run(2)));
+        assert_eq!(runs_of(&jobs(100), u32::MAX).len(), RUNS_MAX);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod history;
 mod model;
+mod rhythm;
 
 use std::collections::VecDeque;
 
@@ -13,7 +14,8 @@ use serde::{Deserialize, Serialize};
 
 pub use history::SCALES;
 use history::{History, HourMax, References};
-pub use model::{Additive, DEFAULT_JSON, Model, ModelError};
+pub use model::{Additive, Calibration, DEFAULT_JSON, Model, ModelError};
+pub use rhythm::{RUN_GAP_MINUTES, Rhythm, Run, find as find_rhythm};
 
 /// Features that a series' own counts give: what [`Judge::measure`] returns.
 pub const COUNT_FEATURES: usize = 22;
@@ -210,6 +212,12 @@ impl Judge {
         let hot = self.hot.get_or_insert_default();
         hot.minutes = if idle >= 64 { 1 } else { hot.minutes << idle | 1 };
         hot.raise_hour_max(minute, self.frozen_until);
+        self.history.note(minute, count, hot.sums[3], minute < self.frozen_until);
+    }
+
+    /// The last runs, in order of time; the last may go on.
+    pub fn runs(&self) -> Vec<Run> {
+        self.history.runs()
     }
 
     /// Whether a minute is part of an incident that is no record.

@@ -16,6 +16,8 @@ pub enum ModelError {
     Json(#[from] serde_json::Error),
     #[error("the judge's model has features {found:?}; this version needs {expected:?}, in this order")]
     Features { found: Vec<String>, expected: Vec<&'static str> },
+    #[error("calibration: needs as many rates as lines, the lines ascending and the rates falling")]
+    Calibration,
     #[error("feature {feature}: {reason}")]
     Shape { feature: String, reason: &'static str },
 }
@@ -29,7 +31,30 @@ pub struct Model {
     pub bias: f64,
     /// A score at or above it is an alarm.
     pub threshold: f64,
+    /// A score at or above it is worth recording; it lies below `threshold`.
+    pub near_line: f64,
+    /// False alarms of quiet accounts.
+    pub calibration: Calibration,
     pub features: Vec<Additive>,
+}
+
+/// What quiet accounts taught: at which line how many incidents begin, per series and day with calls.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// In ascending order.
+    pub lines: Vec<f64>,
+    /// Natural logarithms, falling.
+    pub ln_per_series_day: Vec<f64>,
+}
+
+impl Calibration {
+    /// The piece of the curve, as (line, ln rate) pairs, that holds a line or a rate; the outer ones go on.
+    fn piece(&self, beyond: impl Fn(f64, f64) -> bool) -> Option<[(f64, f64); 2]> {
+        let points: Vec<(f64, f64)> =
+            self.lines.iter().copied().zip(self.ln_per_series_day.iter().copied()).collect();
+        let pieces = points.windows(2).map(|pair| [pair[0], pair[1]]);
+        pieces.clone().find(|pair| !beyond(pair[1].0, pair[1].1)).or_else(|| pieces.last())
+    }
 }
 
 /// One feature's contribution: `gain[i]` is reached linearly between `knots[i]` and `knots[i + 1]`.
@@ -48,6 +73,12 @@ impl Model {
             let found = model.features.into_iter().map(|f| f.feature).collect();
             return Err(ModelError::Features { found, expected: FEATURE_NAMES.to_vec() });
         }
+        let Calibration { lines, ln_per_series_day } = &model.calibration;
+        let ascending = |values: &[f64]| values.windows(2).all(|pair| pair[0] < pair[1]);
+        let falling = ln_per_series_day.windows(2).all(|pair| pair[0] > pair[1]);
+        if lines.len() != ln_per_series_day.len() || !ascending(lines) || !falling {
+            return Err(ModelError::Calibration);
+        }
         for additive in &model.features {
             let wrong = |reason| ModelError::Shape { feature: additive.feature.clone(), reason };
             if additive.knots.len() != additive.gain.len() + 1 {
@@ -58,6 +89,23 @@ impl Model {
             }
         }
         Ok(model)
+    }
+
+    /// Incidents that begin per series and day with calls in a quiet account, with the alarm at this line.
+    pub fn false_alarms_per_series_day(&self, line: f64) -> f64 {
+        match self.calibration.piece(|upper, _| upper < line) {
+            Some([a, b]) => (a.1 + (b.1 - a.1) * (line - a.0) / (b.0 - a.0)).min(0.0).exp(),
+            None => 0.0,
+        }
+    }
+
+    /// The line at which so many begin; never below `near_line`.
+    pub fn line_of(&self, per_series_day: f64) -> f64 {
+        let ln = per_series_day.ln();
+        match self.calibration.piece(|_, rate| rate > ln) {
+            Some([a, b]) => (a.0 + (b.0 - a.0) * (ln - a.1) / (b.1 - a.1)).max(self.near_line),
+            None => self.threshold,
+        }
     }
 
     /// The logit of an alarm: bias + sum over features and segments of the gain times the part of the segment reached.

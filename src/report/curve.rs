@@ -102,7 +102,7 @@ fn names(pen: &Pen, curves: &[(&Curve, Role)]) -> Result<(), ReportError> {
     }
     let y = PLOT.2 + 22.0 + curves.len() as f64 * NAME_STEP + 4.0;
     disc(pen, (PLOT.1 + 19.0, y - 5.0), DOT, Role::Muted)?;
-    pen.text("customary setting", (NAME_X, y), (12.5, false), Anchor::Left, Role::Muted)
+    pen.text("the setting it comes with", (NAME_X, y), (12.5, false), Anchor::Left, Role::Muted)
 }
 
 /// A filled circle, as a polygon.

@@ -1,15 +1,19 @@
-//! Pictures and pages for people: one insight as an SVG or PNG chart, a whole run as one HTML file, detectors compared.
-//! Is handed counts, bands, shares and Insights records; does not know where they came from, how an insight was judged, or where bytes go.
+//! Pictures and pages for people: one insight as an SVG or PNG chart or for a terminal, a whole run as one HTML file,
+//! detectors compared. Is handed counts, bands, shares and Insights records; does not know where they came from, how an
+//! insight was judged, or where bytes go.
 
 mod chart;
 mod curve;
 mod format;
 mod page;
 mod pen;
+mod plot;
 mod publish;
+mod recount;
 mod scale;
 mod section;
 mod small;
+mod terminal;
 mod text;
 
 use std::sync::{Arc, OnceLock};
@@ -22,8 +26,10 @@ use crate::event::Minute;
 pub use chart::figure_svg;
 pub use curve::{CURVES_MAX, Curve, curves_svg};
 pub use page::{Incident, Page, page_html};
-pub use publish::publish;
+pub use publish::{band, pair, publish, time_of};
+pub use recount::{Check, recount};
 pub use scale::columns;
+pub use terminal::{Style, Told, tell};
 
 /// What goes wrong while drawing. None of it depends on the names inside a figure.
 #[derive(Debug, thiserror::Error)]

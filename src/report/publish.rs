@@ -6,11 +6,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::recount::{peers, title};
 use super::{Band, Figure, Form, Incident, Page, ReportError, Unit, figure_svg, page_html, png};
-use crate::baseline::{Baseline, Class, Peers, Pooled};
-use crate::event::{Category, MINUTES_PER_DAY, Minute};
+use crate::baseline::Baseline;
+use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::trail::TrailRecord;
-use crate::insight::words::{Headline, percent, principal, title};
+use crate::insight::words::{percent, principal};
 use crate::store::SummaryFile;
 use crate::store::rates::{self, Counts, Name};
 
@@ -77,7 +78,7 @@ fn write_error(path: &Path, source: std::io::Error) -> ReportError {
 }
 
 /// Starts with their ends, in the order of the starts. An end without its start stands for both.
-fn pair(records: Vec<TrailRecord>) -> Vec<(TrailRecord, Option<TrailRecord>)> {
+pub fn pair(records: Vec<TrailRecord>) -> Vec<(TrailRecord, Option<TrailRecord>)> {
     let mut order = Vec::new();
     let mut pairs: BTreeMap<String, (Option<TrailRecord>, Option<TrailRecord>)> = BTreeMap::new();
     for record in records {
@@ -99,7 +100,7 @@ fn pair(records: Vec<TrailRecord>) -> Vec<(TrailRecord, Option<TrailRecord>)> {
 }
 
 /// The minute of a record's time; records are ours or AWS's, so a time that cannot be read is set to 1970.
-fn time_of(record: &TrailRecord) -> Minute {
+pub fn time_of(record: &TrailRecord) -> Minute {
     let time = chrono::DateTime::parse_from_rfc3339(&record.event_time);
     Minute::of_second(time.map_or(0, |time| time.timestamp()))
 }
@@ -114,8 +115,7 @@ fn figure(
     let details = &start_record.insight_details;
     let newest = end_record.unwrap_or(start_record);
     let statistics = &newest.insight_details.insight_context.statistics;
-    let (baseline, insight) = (statistics.baseline.average.0, statistics.insight.average.0);
-    let extra = newest.highwater.as_ref();
+    let baseline = statistics.baseline.average.0;
     let start = time_of(start_record);
     let end = end_record.map(time_of);
     let from = Minute(start.0 - DAYS_BEFORE * MINUTES_PER_DAY);
@@ -124,30 +124,21 @@ fn figure(
     let within = |counts: &[(Minute, u64)]| -> Counts {
         counts.iter().filter(|(minute, _)| (from..to).contains(minute)).copied().collect()
     };
-    let headline = Headline {
-        event_name: &details.event_name,
-        error_code: details.error_code.as_deref(),
-        region: &start_record.aws_region,
-        down: extra.is_some_and(|extra| extra.direction == "down"),
-        ratio: (baseline > 0.0).then_some(insight / baseline),
-    };
     let callers = callers(newest);
     let mut subtitle = format!("Account {}", start_record.recipient_account_id);
     if let Some((caller, share)) = callers.first() {
         let of = if details.error_code.is_some() { "of the extra errors" } else { "of the extra calls" };
         subtitle += &format!(" · {}: {} {of}", principal(caller), percent(*share));
     }
-    let category = Category::parse(details.source_event_category.as_deref().unwrap_or_default());
-    let class = Class::of(&details.event_name, details.error_code.is_some(), category);
     Figure {
-        title: title(&headline),
+        title: title(newest),
         subtitle,
         unit: if details.error_code.is_some() { Unit::Errors } else { Unit::Calls },
         from,
         to,
         counts: within(series),
         all_calls: all_calls.map(|calls| within(&calls)),
-        band: band(series, Pooled::shipped().peers(class), from, to, (start, end)),
+        band: band(start_record, series, from, to, (start, end)),
         baseline_average: baseline,
         burst: (start, end),
         callers,
@@ -172,13 +163,14 @@ fn callers(record: &TrailRecord) -> Vec<(String, f64)> {
 
 /// The forecast of each hour as it stood before that hour. What lies above it within the burst is not learned here: a
 /// picture of a burst against its own echo would explain nothing.
-fn band(
+pub fn band(
+    record: &TrailRecord,
     series: &[(Minute, u64)],
-    peers: Peers,
     from: Minute,
     to: Minute,
     burst: (Minute, Option<Minute>),
 ) -> Vec<Band> {
+    let peers = peers(record);
     let mut baseline = Baseline::default();
     let mut limit = f64::INFINITY;
     let mut rest = series.iter();

@@ -1,8 +1,8 @@
 //! One insight on the page: headline, sentence, picture, key numbers, who caused it, and its records. Knows nothing of
 //! the rest of the page.
 
-use super::format;
 use super::page::{Incident, badge, name};
+use super::{format, terminal};
 use crate::insight::trail::{Highwater, TrailRecord};
 
 /// Rows per attribute: five of the insight and some that were usual before.
@@ -38,7 +38,7 @@ pub fn section(incident: &Incident, parts: &Parts) -> String {
          class=\"fold\"{}>\n\
          <summary>{}<h3 id=\"h-{anchor}\">{what}</h3>{state}<span class=\"where\">{} · {} · {}</span></summary>\n\
          <div class=\"body\" id=\"{anchor}\">\n<p class=\"kind\">{kind} · {} · \
-         {}</p>\n{}{}{}{}{}</div>\n</details>\n</article>\n",
+         {}</p>\n{}{}{}{}{}{}</div>\n</details>\n</article>\n",
         incident.severity().word(),
         if parts.open { " open" } else { "" },
         badge(incident.severity()),
@@ -50,6 +50,7 @@ pub fn section(incident: &Incident, parts: &Parts) -> String {
         sentence(incident),
         picture(parts),
         numbers(incident),
+        why(incident),
         who(incident),
         json(incident, parts),
     )
@@ -110,33 +111,75 @@ fn numbers(incident: &Incident) -> String {
         Some(minutes) => number("Duration", format::duration(minutes), "start to end".to_owned()),
         None => number("Duration", "still open".to_owned(), "at the end of the data".to_owned()),
     };
-    let odds =
-        |extra: &Highwater| number("Odds", format::odds(extra.ln_odds), "if this were normal traffic".to_owned());
+    let odds = |extra: &Highwater| {
+        let often = match extra.odds.strip_suffix(" for this API").unwrap_or(&extra.odds) {
+            "" => "if this were normal traffic".to_owned(),
+            often => name(often),
+        };
+        number("Odds", format::odds(extra.ln_odds), often)
+    };
     let detected = |extra: &Highwater| {
         let (seen, from) = (format::parse(&extra.detected_time)?, incident.from()?);
         let after = format!("{} after the start", format::duration(seen.0.saturating_sub(from.0).max(0)));
         Some(number("Detected", format!("{} UTC", format::clock(seen)), after))
     };
+    let window = |extra: &Highwater| {
+        let minutes = i64::from(extra.window_minutes?);
+        Some(number("Stood out most", format!("over {}", format::duration(minutes)), "from its own record".to_owned()))
+    };
+    let first = incident.start.highwater.as_ref().or(extra);
     format!(
-        "<dl class=\"numbers\">\n{observed}{}{}{ratio}{duration}{}{}</dl>\n",
+        "<dl class=\"numbers\">\n{observed}{}{}{ratio}{duration}{}{}{}</dl>\n",
         extra.map(expected).unwrap_or_default(),
         number("Baseline average", format!("{}/min", format::rate(baseline)), note.join(", ")),
         extra.map(odds).unwrap_or_default(),
-        extra.and_then(detected).unwrap_or_default(),
+        extra.and_then(window).unwrap_or_default(),
+        first.and_then(detected).unwrap_or_default(),
     )
 }
 
+/// What the numbers alone do not say: whether a job by the clock did it, who makes the difference, what is new, and
+/// whether the level stayed.
+fn why(incident: &Incident) -> String {
+    let Some(extra) = &incident.latest().highwater else { return String::new() };
+    let fact = |label: &str, words: String| format!("<div><dt>{label}</dt><dd>{words}</dd></div>\n");
+    let called = |attribute: &str, value: &str| format!("<bdi>{}</bdi>", name(&terminal::caller(attribute, value)));
+    let mut facts = String::new();
+    if let Some(repeat) = &extra.recurrence {
+        facts += &fact("Recurrence", name(&repeat.words));
+    }
+    // That nothing would be left without the only caller needs no words.
+    if let Some(without) = extra.without.as_ref().filter(|without| without.observed > 0) {
+        let (rest, all) = (format::whole(without.observed), format::whole(extra.observed));
+        let caller = called(&without.attribute, &without.value);
+        let unit = incident.unit();
+        facts += &fact(
+            "Makes the difference",
+            format!("{caller}: without it {rest} of {all} {unit}, inside the expected range"),
+        );
+    }
+    if let Some(first) = extra.new.first() {
+        let new: Vec<String> = extra.new.iter().map(|new| called(&new.attribute, &new.value)).collect();
+        let since = if first.ever { "since the trail begins" } else { "in seven days" };
+        facts += &fact("First time", format!("{} <small>{since}</small>", new.join(", ")));
+    }
+    if let Some("new normal") = extra.closing.as_deref() {
+        facts += &fact("Ended as", "the new normal: the level stayed".to_owned());
+    }
+    if facts.is_empty() { facts } else { format!("<dl class=\"why\">\n{facts}</dl>\n") }
+}
+
 /// One value of an attribute, whichever part of the record names it.
-struct Row<'a> {
-    value: &'a str,
-    insight: f64,
-    baseline: f64,
-    share: Option<f64>,
-    first_seen: bool,
+pub(super) struct Row<'a> {
+    pub(super) value: &'a str,
+    pub(super) insight: f64,
+    pub(super) baseline: f64,
+    pub(super) share: Option<f64>,
+    pub(super) first_seen: bool,
 }
 
 /// The rows of one attribute: the excess first, then what only CloudTrail's own lists name.
-fn rows<'a>(record: &'a TrailRecord, attribute: &str) -> Vec<Row<'a>> {
+pub(super) fn rows<'a>(record: &'a TrailRecord, attribute: &str) -> Vec<Row<'a>> {
     let excess = record.highwater.iter().flat_map(|highwater| &highwater.excess).filter(|e| e.attribute == attribute);
     let mut rows: Vec<Row<'a>> = excess
         .flat_map(|excess| &excess.values)

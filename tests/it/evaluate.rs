@@ -91,7 +91,7 @@ fn insights_are_taken_as_their_records_are_read() {
     let model = Model::from_json(DEFAULT_JSON).unwrap();
     let mut detector = Detector::new(DetectorOptions::default(), model);
     let closed = account.calls.close_before(account.end);
-    let insights = detector.fold(&closed, Minute(i64::MAX), 1);
+    let insights = detector.fold(&closed, Minute(i64::MAX), 1).0;
     assert!(insights.len() >= 20);
     let lines: Vec<String> = insights.iter().map(crate::support::line).collect();
     let by_place = |mut found: Vec<Found>| {
@@ -109,7 +109,7 @@ fn the_threads_leave_no_trace() {
     contestants.extend(evaluate::baselines(false));
     let judged = [1, 3].map(|threads| {
         let scenario = Scenario::new(set("cold-2d").unwrap(), [3, 1, 2]);
-        let accounts = evaluate::evaluate(&scenario, &contestants, threads, &|| {}).unwrap();
+        let accounts = evaluate::evaluate(&scenario, &contestants, threads).unwrap();
         accounts.into_iter().map(|account| (account.name, account.scores)).collect::<Vec<_>>()
     });
     assert_eq!(judged[0], judged[1]);
@@ -127,10 +127,61 @@ fn the_threads_leave_no_trace() {
 fn a_sweep_is_monotone_where_it_must_be() {
     let contestants = evaluate::baselines(true);
     let scenario = Scenario::new(set("simulate").unwrap(), [5]);
-    let scores = &evaluate::evaluate(&scenario, &contestants, 1, &|| {}).unwrap()[0].scores;
+    let scores = &evaluate::evaluate(&scenario, &contestants, 1).unwrap()[0].scores;
     let of_each = scores.iter().zip(&contestants).collect::<Vec<_>>();
     for pair in of_each.windows(2).filter(|pair| pair[0].1.name == pair[1].1.name) {
         assert!(pair[0].1.line < pair[1].1.line);
         assert!(pair[0].0.found >= pair[1].0.found, "{} at {}", pair[1].1.name, pair[1].1.line);
     }
+}
+
+fn command(arguments: &[&str]) -> std::process::Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_highwater")).args(arguments).output().unwrap()
+}
+
+#[test]
+fn the_command_prints_a_table_draws_a_picture_and_names_wrong_sets() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("curves.png");
+    let png = file.to_str().unwrap();
+    let output = command(&["evaluate", "--sets", "cold-1d,cold-7d", "--seeds", "2..3", "--baselines", "--png", png]);
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for part in ["cold-1d: 2 accounts", "cold-7d: 2 accounts", "Highwater", "EWMA", "robust z", "found by kind"] {
+        assert!(words.contains(part), "{part} is not in\n{words}");
+    }
+    let picture = size_of_png(&fs::read(&file).unwrap());
+    assert_eq!(picture, (900, 744));
+    let output = command(&["evaluate", "--sets", "simulated"]);
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && words.contains("simulated") && words.contains("strangers"), "{words}");
+}
+
+/// Width and height of a PNG, from its header.
+fn size_of_png(png: &[u8]) -> (u32, u32) {
+    let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
+    (number(16), number(20))
+}
+
+/// A trail on disk and the same account made in memory are judged alike.
+#[test]
+fn a_trail_is_judged_as_the_account_it_was_written_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { seed: 9, apis: 40, scale: 0.1, delivery_minutes: 60, ..Options::default() };
+    highwater::train::simulate::simulate(&options, folder.path()).unwrap();
+    let output = command(&["evaluate", "--trail", folder.path().to_str().unwrap(), "--ablate", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let judged: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = judged[0]["detectors"].as_array().unwrap();
+    assert!(rows.len() > 20, "Highwater and its ablations");
+
+    let mut account = labelled(&options, 0).unwrap();
+    let mut detector = Detector::new(DetectorOptions::default(), Model::from_json(DEFAULT_JSON).unwrap());
+    let closed = account.calls.close_before(Minute(i64::MAX));
+    let found = Found::from_insights(&detector.fold(&closed, Minute(i64::MAX), 1).0);
+    let own = score(&account.truths, &found, account.live_from..account.end, 1);
+    for (key, count) in [("truths", own.truths), ("found", own.found), ("false_alarms", own.false_alarms)] {
+        assert_eq!(rows[0][key], count, "{key}");
+    }
+    assert!(own.found > 5);
 }

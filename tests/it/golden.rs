@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use highwater::event::{Category, Minute};
 use highwater::insight::trail::Average;
-use highwater::insight::{Attributed, Direction, Insight, Rate, SeriesKey, State, baseline_from};
+use highwater::insight::{Attributed, Direction, Evidence, Insight, Rate, SeriesKey, State, baseline_from};
 use highwater::window::{Api, Attribute};
 
 fn at(time: &str) -> Minute {
@@ -41,6 +41,7 @@ fn insight(state: State, start: &str, minutes: i64, count: u64, baseline_count: 
         attribution_exact: true,
         expected: (0.0, 0.0, 0.0),
         ln_odds: -30.0,
+        evidence: Evidence::default(),
         score: 3.0,
         threshold: -0.3,
         model: "judge-17/1".into(),

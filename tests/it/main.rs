@@ -4,9 +4,11 @@
 // where several checkouts share a target directory.
 
 mod cli;
+mod config;
 mod detector;
 mod evaluate;
 mod event;
+mod explain;
 mod golden;
 mod judge;
 mod promise;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use highwater::event::Minute;
 use highwater::insight::trail::TrailRecord;
-use highwater::report::{Band, Figure, Form, Incident, Page, ReportError, Unit, columns, figure_svg, page_html, png};
+use highwater::report::{
+    Band, Curve, Figure, Form, Incident, Page, ReportError, Unit, columns, curves_svg, figure_svg, page_html, png,
+};
 use highwater::store::{Account, Gap, Objects, RecordCounts, SummaryFile, Timings};
 use proptest::prelude::*;
 use resvg::tiny_skia::Pixmap;
@@ -386,6 +388,40 @@ fn a_page_is_whole_and_fetches_nothing() {
 }
 
 #[test]
+fn a_section_says_why_and_names_stay_text() {
+    let mut incident = incident("high", 1, "RunInstances");
+    let hostile = "<script>alert(1)</script>";
+    let extra = incident.end.as_mut().and_then(|end| end.highwater.as_mut()).expect("our object");
+    extra.odds = "about once in 40 years for this API".to_owned();
+    extra.window_minutes = Some(15);
+    extra.closing = Some("new normal".to_owned());
+    let more = serde_json::json!({
+        "without": {"attribute": "sessionName", "value": hostile, "observed": 4, "average": 0.4},
+        "new": [{"attribute": "sourceIPAddress", "value": hostile, "ever": true}],
+        "recurrence": {"periodMinutes": 1440, "phaseMinutes": 360, "weekdays": false, "hits": 27, "chances": 28,
+            "shiftMinutes": 0, "usual": 40, "observed": 240, "words": "usual job, daily at 06:00 UTC"}
+    });
+    extra.without = serde_json::from_value(more["without"].clone()).expect("a caller");
+    extra.new = serde_json::from_value(more["new"].clone()).expect("a list");
+    extra.recurrence = serde_json::from_value(more["recurrence"].clone()).expect("a job");
+    let summary = summary();
+    let html = page_html(&Page { summary: &summary, incidents: vec![incident] }).expect("a page");
+    for words in [
+        "about once in 40 years",
+        "over 15 min",
+        "usual job, daily at 06:00 UTC",
+        "session &lt;script&gt;",
+        "address &lt;script&gt;",
+        "4 of 1,920 errors, inside the expected range",
+        "since the trail begins",
+        "the new normal",
+    ] {
+        assert!(html.contains(words), "{words}");
+    }
+    assert!(!html.contains(hostile));
+}
+
+#[test]
 fn a_page_is_sorted_by_severity_and_says_what_a_reader_needs() {
     let html = page(incidents());
     let articles: Vec<&str> =
@@ -473,4 +509,29 @@ fn a_page_of_very_many_insights_stays_small_and_says_so() {
     assert!(html.len() < 20 << 20, "{} bytes", html.len());
     assert!(html.contains("of the less severe insights are shown without their picture"));
     assert_eq!(html.matches("<article").count(), 400);
+}
+
+#[test]
+fn curves_are_readable_whatever_detectors_are_called() {
+    let curve =
+        |name: &str, points: &[(f64, f64)], default| Curve { name: name.to_owned(), points: points.to_vec(), default };
+    let cases = [
+        vec![],
+        vec![curve("Highwater", &[(0.9, 0.8)], Some(0))],
+        vec![
+            curve("Highwater", &[(0.5, 1.0), (0.9, 0.8), (1.0, 0.3)], Some(1)),
+            curve(&"a name that nobody would give to anything ".repeat(4), &[(0.0, 0.0), (1.0, 1.0)], Some(7)),
+            curve("<b>&\"\u{202e}", &[(f64::NAN, 2.0), (-1.0, 0.5)], None),
+            curve("", &[], Some(0)),
+            curve("five", &[(0.9, 0.8), (0.9, 0.8)], Some(1)),
+            curve("one too many", &[(0.1, 0.1)], None),
+        ],
+    ];
+    for curves in cases {
+        let title = "What is found ".repeat(1 + 9 * (curves.len() / 4));
+        let svg = curves_svg(&title, &title, &curves).expect("curves");
+        assert_readable(&title, Form::Picture, &svg);
+        let picture = Pixmap::decode_png(&png(&svg).expect("a picture")).expect("a PNG");
+        assert_eq!((picture.width(), picture.height()), (900, 744));
+    }
 }

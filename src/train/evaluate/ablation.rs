@@ -3,20 +3,22 @@
 
 use crate::judge::Model;
 
-/// Groups of features by the beginnings of their names; the first that fits counts.
-const GROUPS: [(&str, &[&str]); 6] = [
+/// Groups of features.
+const GROUPS: [(&str, &[&str]); 8] = [
     ("own records", &["r1", "r5", "r15", "r60"]),
     ("time of day", &["h15", "h60"]),
     ("hour of week", &["w60"]),
     ("enough calls", &["lS1", "lS5"]),
-    ("how active", &["lrate", "acth", "actm", "actd", "lu"]),
+    ("how active", &["lrate", "acth", "actm", "actd", "lu", "age"]),
     ("what went before", &["nz15", "nz60", "gap"]),
+    ("excess and ramp", &["x15", "x60", "ramp"]),
+    ("who called", &["mix", "mixn", "newp", "newa", "newf", "top", "errs"]),
 ];
 
 /// Features that no group names.
 const REST: &str = "other features";
 
-/// Each group of features that the model has, and the model without it.
+/// Each group of features that weighs anything in the model, and the model without it.
 pub fn ablations(model: &Model) -> Vec<(String, Model)> {
     let group_of = |feature: &str| {
         GROUPS.iter().find(|(_, features)| features.contains(&feature)).map_or(REST, |(group, _)| *group)
@@ -25,8 +27,9 @@ pub fn ablations(model: &Model) -> Vec<(String, Model)> {
     for group in GROUPS.iter().map(|(group, _)| *group).chain([REST]) {
         let mut without = model.clone();
         let members = without.features.iter_mut().filter(|additive| group_of(&additive.feature) == group);
-        let left_out = members.map(|additive| additive.gain.fill(0.0)).count();
-        if left_out > 0 {
+        members.for_each(|additive| additive.gain.fill(0.0));
+        // Where a group has no weight there is nothing to leave out.
+        if without != *model {
             list.push((group.to_owned(), without));
         }
     }
@@ -40,7 +43,8 @@ mod tests {
 
     #[test]
     fn every_feature_is_left_out_once() {
-        let model = Model::from_json(DEFAULT_JSON).expect("the shipped model");
+        let mut model = Model::from_json(DEFAULT_JSON).expect("the shipped model");
+        model.features.iter_mut().for_each(|additive| additive.gain.fill(1.0));
         let ablations = ablations(&model);
         for (place, additive) in model.features.iter().enumerate() {
             let silent = ablations.iter().filter(|(_, without)| without.features[place].gain.iter().all(|g| *g == 0.0));

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::event::{MINUTES_PER_DAY, Minute};
-use crate::insight::{Insight, State};
+use crate::insight::Insight;
+use crate::insight::compare::{Incident, incidents};
 use crate::train::labelled::{Duty, Truth};
 use crate::window::Attribute;
 
@@ -34,31 +35,25 @@ pub struct Found {
 }
 
 impl Found {
-    /// Pairs each start with its end, in no order that means anything. An incident still open counts as one minute long, as an insight without an end
-    /// tells no more.
+    /// An incident still open counts as one minute long: an insight without an end tells no more.
     pub fn from_insights(insights: &[Insight]) -> Vec<Found> {
-        let mut by_id: BTreeMap<_, Found> = BTreeMap::new();
-        for insight in insights {
-            let api = &insight.series.api;
-            let arn = insight.attributed.iter().find(|of| of.attribute == Attribute::UserIdentityArn);
-            let arn = arn.and_then(|of| of.insight.first()).map(|(value, _)| value.clone());
-            let found = by_id.entry(insight.shared_event_id()).or_insert_with(|| Found {
+        let found = |incident: Incident| {
+            let (start, last) = (&incident.start, incident.last());
+            let api = &start.series.api;
+            let arn = last.attributed.iter().find(|of| of.attribute == Attribute::UserIdentityArn);
+            Found {
                 account_id: api.account_id.to_string(),
                 region: api.region.to_string(),
                 event_source: api.event_source.to_string(),
                 event_name: api.event_name.to_string(),
-                error_code: insight.series.error_code.as_deref().map(str::to_owned),
-                start: insight.start,
-                end: Minute(insight.start.0 + 1),
-                known: insight.decided,
-                arn: arn.clone(),
-            });
-            if insight.state == State::End {
-                found.end = insight.end.unwrap_or(insight.start).max(found.end);
-                found.arn = arn;
+                error_code: start.series.error_code.as_deref().map(str::to_owned),
+                start: start.start,
+                end: last.end.unwrap_or(start.start).max(Minute(start.start.0 + 1)),
+                known: start.decided,
+                arn: arn.and_then(|of| of.insight.first()).map(|(value, _)| value.clone()),
             }
-        }
-        by_id.into_values().collect()
+        };
+        incidents(insights).into_iter().map(found).collect()
     }
 
     fn meets(&self, truth: &Truth) -> bool {

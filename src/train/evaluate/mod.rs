@@ -66,7 +66,8 @@ pub fn highwater(name: &str, model: &Model, sweep: bool) -> Vec<Contestant> {
 
 /// A model with features left out, at several lines. None of them is a default: which line is fair is to be found.
 pub fn ablated(name: &str, model: &Model) -> Vec<Contestant> {
-    lines(name, model, &ABLATED_LINES)
+    let lines = lines(name, model, &ABLATED_LINES).into_iter();
+    lines.map(|contestant| Contestant { is_default: false, ..contestant }).collect()
 }
 
 fn lines(name: &str, model: &Model, offsets: &[f64]) -> Vec<Contestant> {
@@ -99,13 +100,8 @@ pub struct Account {
     pub scores: Vec<Score>,
 }
 
-/// Lets all contestants judge all accounts. `done` is called after each job, from any thread.
-pub fn evaluate(
-    scenario: &Scenario,
-    contestants: &[Contestant],
-    threads: usize,
-    done: &(dyn Fn() + Sync),
-) -> Result<Vec<Account>, Error> {
+/// Lets all contestants judge all accounts.
+pub fn evaluate(scenario: &Scenario, contestants: &[Contestant], threads: usize) -> Result<Vec<Account>, Error> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -118,7 +114,6 @@ pub fn evaluate(
                         accounts.into_iter().map(|account| judge(account, contestants)).collect::<Vec<Account>>()
                     });
                     results.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((number, judged));
-                    done();
                 }
             });
         }
@@ -158,7 +153,7 @@ impl Contestant {
                 let first = closed.calls.iter().map(|calls| i64::from(calls.minute)).min().unwrap_or(live.start.0);
                 let history = (live.start.0 - first).clamp(0, i64::from(options.warmup_minutes)) as u32;
                 let mut detector = Detector::new(Options { warmup_minutes: history, ..options }, Model::clone(model));
-                Found::from_insights(&detector.fold(closed, Minute(i64::MAX), 1).0)
+                Found::from_insights(&detector.fold(closed, Minute(i64::MAX), 1).insights)
             }
             Method::Baseline(baseline) => baseline.find(self.line, closed, live.start),
         }

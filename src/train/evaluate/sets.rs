@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::train::labelled::Labelled;
 use crate::train::simulate::{self, Options};
+use crate::train::worlds;
 
 use super::Error;
 
@@ -17,7 +18,7 @@ pub struct Set {
     make: fn(u64) -> Result<Labelled, Error>,
 }
 
-pub const SETS: [Set; 9] = [
+pub const SETS: [Set; 11] = [
     Set {
         name: "simulate",
         about: "accounts as they come: 40 % of bursts by the usual caller",
@@ -39,6 +40,8 @@ pub const SETS: [Set; 9] = [
     Set { name: "cold-3d", about: "after three", make: |seed| cold(seed, 3) },
     Set { name: "cold-7d", about: "after seven, on the same days", make: |seed| cold(seed, 7) },
     Set { name: "repeat", about: "every burst again a week later", make: repeat },
+    Set { name: "worlds", about: "some twenty kinds of background, anomalies over wide ranges", make: worlds },
+    Set { name: "worlds-calm", about: "the same with harmless changes only", make: worlds_calm },
 ];
 
 /// The set of that name.
@@ -101,4 +104,12 @@ fn cold(seed: u64, history_days: i64) -> Result<Labelled, Error> {
 
 fn repeat(seed: u64) -> Result<Labelled, Error> {
     made(Options { days: 28, repeat_after_days: Some(7), ..of(seed) })
+}
+
+fn worlds(seed: u64) -> Result<Labelled, Error> {
+    Ok(worlds::labelled(seed, &worlds::Options::default()))
+}
+
+fn worlds_calm(seed: u64) -> Result<Labelled, Error> {
+    Ok(worlds::labelled(seed, &worlds::Options { anomalies: false, ..worlds::Options::default() }))
 }

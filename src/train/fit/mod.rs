@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::detector::{Detector, Options};
 use crate::event::{MINUTES_PER_DAY, Minute};
-use crate::judge::{Additive, FEATURE_COUNT, FEATURE_NAMES, Model};
+use crate::judge::{Additive, Calibration, FEATURE_COUNT, FEATURE_NAMES, Model};
 use crate::train::labelled::Labelled;
 use bags::Bag;
 pub use forecast::{LogScore, forecast, log_score};
@@ -87,6 +87,8 @@ pub fn judge(name: &str, accounts: &[Make], threads: usize) -> Model {
             provenance: serde_json::Value::Null,
             bias: rounded(fitted.bias),
             threshold: 0.0,
+            near_line: 0.0,
+            calibration: Calibration::default(),
             features: terms
                 .iter()
                 .zip(&fitted.gains)
@@ -113,6 +115,8 @@ fn silent(name: &str, terms: &[Term]) -> Model {
         provenance: serde_json::Value::Null,
         bias: 0.0,
         threshold: f64::INFINITY,
+        near_line: f64::INFINITY,
+        calibration: Calibration::default(),
         features: terms
             .iter()
             .map(|term| Additive {
