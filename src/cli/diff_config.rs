@@ -107,7 +107,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
 /// The incidents under these settings, and whether some input was malformed. Settings decide how objects are read, too:
 /// each of the two reads them anew.
 fn scan(arguments: &Arguments, objects: &[Object], settings: &Settings) -> anyhow::Result<(Vec<Incident>, bool)> {
-    let mut detector = Detector::new(settings.detector(), super::settings::model(&settings)?);
+    let mut detector = super::settings::detector(settings, settings.detector())?;
     let filter = Filter { data_events: arguments.data_events, ..Filter::default() };
     let mut insights = Vec::new();
     let bar = Bar::new(objects, arguments.quiet);

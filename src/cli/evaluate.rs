@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-use super::settings::load_model;
 use super::{Ending, default_threads};
 use crate::report::{CURVES_MAX, Curve, curves_svg, png};
 use crate::train::evaluate::{self, Account, Contestant, SETS, Scenario, Score, pool, set};
@@ -96,7 +95,7 @@ struct AccountRow {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let scenarios = scenarios(&arguments)?;
-    let model = load_model(arguments.model.as_deref())?;
+    let model = super::settings::model(arguments.model.as_deref())?;
     let sweep = arguments.sweep || arguments.png.is_some();
     let mut contestants = evaluate::highwater(HIGHWATER, &model, sweep);
     if arguments.baselines {

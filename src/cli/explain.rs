@@ -55,7 +55,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let from = Minute(began.0 - clamp(length * BEFORE_TIMES, BEFORE_MINUTES));
     let last = counts.last().map_or(began.0, |(minute, _)| minute.0 + 1);
     let to = Minute(ended.map_or(last.max(began.0 + 1), |ended| ended.0) + clamp(length, AFTER_MINUTES));
-    let band = report::band(&counts, from, to, (began, ended));
+    let band = report::band(start, &counts, from, to, (began, ended));
     let told = Told { start, end: end.as_ref(), counts: &counts, band: &band, from, to, checks: &checks, complete };
     let mut out = io::stdout().lock();
     match arguments.json {

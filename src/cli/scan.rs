@@ -147,14 +147,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
 }
 
 fn detector(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Detector> {
-    let options = settings.detector();
-    let model = super::settings::model(&settings)?;
+    let detector = super::settings::detector(settings, settings.detector())?;
     match &arguments.from_state {
-        Some(path) => {
-            let bytes = state::read(path)?;
-            Detector::restore(options, model, &bytes).with_context(|| path.display().to_string())
-        }
-        None => Ok(Detector::new(options, model)),
+        Some(path) => detector.restored(&state::read(path)?).with_context(|| path.display().to_string()),
+        None => Ok(detector),
     }
 }
 

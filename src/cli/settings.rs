@@ -9,7 +9,8 @@ use super::default_threads;
 use crate::config::{
     Settings, parse_budget, parse_call_rate, parse_direction, parse_mebibytes, parse_minutes, parse_threads, parse_threshold,
 };
-use crate::detector::CallRate;
+use crate::baseline::{Pooled, Priors, Seasons};
+use crate::detector::{CallRate, Detector, Options};
 use crate::event::Limits;
 use crate::judge::{DEFAULT_JSON, Model};
 use crate::run::{self, Filter};
@@ -71,17 +72,36 @@ pub(super) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// The models of these settings.
-pub(super) fn model(settings: &Settings) -> anyhow::Result<Model> {
-    load_model(settings.model.as_deref())
+/// A detector under these settings, with the models that they name.
+pub(super) fn detector(settings: &Settings, options: Options) -> anyhow::Result<Detector> {
+    let detector = Detector::new(options, model(settings.model.as_deref())?);
+    Ok(match &settings.model {
+        Some(directory) => detector.with_forecast(forecast(directory)?),
+        None => detector,
+    })
 }
 
-/// The models of a directory, or those that ship.
-pub(super) fn load_model(directory: Option<&Path>) -> anyhow::Result<Model> {
+/// The judge of a directory, or the one that ships.
+pub(super) fn model(directory: Option<&Path>) -> anyhow::Result<Model> {
     let Some(directory) = directory else { return Ok(Model::from_json(DEFAULT_JSON)?) };
-    let path = directory.join("judge.json");
-    let text = fs::read_to_string(&path).with_context(|| format!("reading the model {}", path.display()))?;
+    let (path, text) = read(directory, "judge.json")?;
     Model::from_json(&text).with_context(|| path.display().to_string())
+}
+
+fn forecast(directory: &Path) -> anyhow::Result<Pooled> {
+    let (path, text) = read(directory, "priors.json")?;
+    let priors = Priors::from_json(&text).with_context(|| path.display().to_string())?;
+    let (path, text) = read(directory, "seasons.json")?;
+    let seasons = Seasons::from_json(&text).with_context(|| path.display().to_string())?;
+    Ok(Pooled { priors, seasons })
+}
+
+fn read(directory: &Path, name: &str) -> anyhow::Result<(PathBuf, String)> {
+    let path = directory.join(name);
+    let text = fs::read_to_string(&path).with_context(|| {
+        format!("reading {}; a model directory is what `highwater train -o` writes", path.display())
+    })?;
+    Ok((path, text))
 }
 
 /// How a scan reads under these settings.

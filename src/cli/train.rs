@@ -12,7 +12,7 @@ use crate::train::fit::{self, Recipe};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Where `judge.json` goes.
+    /// Where `judge.json`, `priors.json` and `seasons.json` go.
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// Labelled trails to learn from as well, as `highwater simulate` writes them; may be given several times.
@@ -52,12 +52,17 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
         trails: arguments.trail,
     };
     let bar = steps_bar(fit::steps(&recipe), arguments.no_progress);
-    let model = fit::train(&recipe, arguments.threads.max(1), &|| bar.inc(1))?;
+    let trained = fit::train(&recipe, arguments.threads.max(1), &|| bar.inc(1))?;
     bar.finish_and_clear();
-    let text = format!("{}\n", serde_json::to_string_pretty(&model)?);
-    let path = arguments.output.join("judge.json");
     fs::create_dir_all(&arguments.output).with_context(|| arguments.output.display().to_string())?;
-    fs::write(&path, text).with_context(|| path.display().to_string())?;
-    eprintln!("wrote {}: held out {}", path.display(), model.provenance["heldOut"]);
+    for (name, text) in [
+        ("judge.json", serde_json::to_string_pretty(&trained.judge)?),
+        ("priors.json", serde_json::to_string_pretty(&trained.pooled.priors)?),
+        ("seasons.json", serde_json::to_string_pretty(&trained.pooled.seasons)?),
+    ] {
+        let path = arguments.output.join(name);
+        fs::write(&path, text + "\n").with_context(|| path.display().to_string())?;
+    }
+    eprintln!("wrote {}; held out: {}", arguments.output.display(), trained.judge.provenance["heldOut"]);
     Ok(Ending::Done)
 }

@@ -95,15 +95,18 @@ impl Told {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let settings = arguments.settings.settings()?;
-    let model = super::settings::model(&settings)?;
+    let model = super::settings::model(settings.model.as_deref())?;
     let before = settings.threshold.unwrap_or(model.threshold);
     // Two digits, as they are printed: what is put into the file is what was tried.
     let near = |offset: f64| if offset == 0.0 { before } else { ((before + offset) * 100.0).round() / 100.0 };
     let thresholds = OFFSETS.map(near);
     let mut detectors: Vec<Detector> = thresholds
         .iter()
-        .map(|threshold| Detector::new(Options { threshold: Some(*threshold), ..settings.detector() }, model.clone()))
-        .collect();
+        .map(|threshold| {
+            let options = Options { threshold: Some(*threshold), budget_per_week: None, ..settings.detector() };
+            super::settings::detector(&settings, options)
+        })
+        .collect::<anyhow::Result<_>>()?;
 
     let found = source::find(&arguments.paths)?;
     let filter = Filter { data_events: arguments.data_events, ..Filter::default() };

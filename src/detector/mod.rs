@@ -10,6 +10,7 @@ mod near;
 mod series;
 mod snapshot;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::ops::Range;
@@ -19,6 +20,7 @@ use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 
 pub(crate) use crate::baseline::FORGET_MINUTES;
+use crate::baseline::{Class, Pooled};
 use crate::event::{Category, MINUTES_PER_DAY, Minute};
 use crate::insight::{Insight, SeriesKey};
 use crate::judge::{FEATURE_COUNT, Model};
@@ -109,6 +111,7 @@ pub struct Detector {
     options: Options,
     model: Model,
     model_name: Arc<str>,
+    pooled: Cow<'static, Pooled>,
     frontier: Minute,
     tally: Tally,
     accounts: BTreeMap<u32, Account>,
@@ -137,6 +140,8 @@ pub(crate) struct Key {
     event_source: u32,
     event_name: u32,
     category: Category,
+    /// Follows from name, category and error code; looked up here once, not with each minute.
+    class: Class,
     /// [`NO_ERROR`]: call rate.
     error_code: u32,
 }
@@ -169,12 +174,14 @@ impl Names {
     }
 
     fn key(&mut self, [account, region, source, name, category]: [&str; 5], error_code: &str) -> Key {
+        let category = Category::parse(category);
         Key {
             account: self.intern(account),
             region: self.intern(region),
             event_source: self.intern(source),
             event_name: self.intern(name),
-            category: Category::parse(category),
+            category,
+            class: Class::of(name, !error_code.is_empty(), category),
             error_code: self.intern(error_code),
         }
     }
@@ -276,6 +283,7 @@ impl Detector {
             options,
             model_name: model.name.as_str().into(),
             model,
+            pooled: Cow::Borrowed(Pooled::shipped()),
             frontier: Minute(0),
             tally: Tally::default(),
             accounts: BTreeMap::new(),
@@ -289,6 +297,11 @@ impl Detector {
             swept_hour: 0,
             names: Names::new(),
         }
+    }
+
+    /// The same with another forecast than the shipped one. Before anything is counted.
+    pub fn with_forecast(self, pooled: Pooled) -> Detector {
+        Detector { pooled: Cow::Owned(pooled), ..self }
     }
 
     /// Minutes before it are closed: events in them are late.
@@ -360,6 +373,7 @@ impl Detector {
                 options: &self.options,
                 model: &self.model,
                 model_name: &self.model_name,
+                peers: self.pooled.peers(key.class),
                 callers: &self.callers,
                 names: &self.names,
                 threshold: self.model.threshold,
@@ -440,6 +454,7 @@ impl Detector {
     ) -> Findings {
         let (options, model, model_name, all_callers) = (&self.options, &self.model, &self.model_name, &self.callers);
         let (accounts, active_hours, keys, names) = (&self.accounts, &self.active_hours, &self.keys, &self.names);
+        let pooled = &self.pooled;
         let fold = |work: &[Work], series: &mut [Series], first: u32| {
             let mut all = Findings::default();
             let (mut active, mut seen) = (Vec::new(), BTreeMap::<u32, Seen>::new());
@@ -451,6 +466,7 @@ impl Detector {
                     options,
                     model,
                     model_name,
+                    peers: pooled.peers(key.class),
                     callers: all_callers,
                     names,
                     threshold: options.budget_per_week.map_or(model.threshold, |budget| account.line(model, budget)),

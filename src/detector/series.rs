@@ -12,7 +12,7 @@ use super::account::Seen;
 use super::identity::{self, Habit};
 use super::near::{NearAlarm, OpenNear};
 use super::{Callers, Candidate, FORGET_MINUTES, Key, Names, OTHER_ID, Options};
-use crate::baseline::{Baseline, Predictive};
+use crate::baseline::{Baseline, Peers, Predictive};
 use crate::episode::Episode;
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::{Attributed, BASELINE_DAYS, Closing, Direction, Evidence, Insight, Rate, State, baseline_from};
@@ -53,6 +53,8 @@ pub(super) struct Context<'a> {
     pub(super) options: &'a Options,
     pub(super) model: &'a Model,
     pub(super) model_name: &'a Arc<str>,
+    /// What the likes of the series have taught.
+    pub(super) peers: Peers<'a>,
     pub(super) callers: &'a Callers,
     pub(super) names: &'a Names,
     /// A score at or above it is an alarm today.
@@ -242,23 +244,23 @@ impl Series {
             self.count_incident(cell, false, f64::NEG_INFINITY, false);
         }
         self.judge.learn(minute, cell.count);
-        self.baseline.learn(Minute(i64::from(minute)), u64::from(cell.count));
+        self.baseline.learn(Minute(i64::from(minute)), u64::from(cell.count), context.peers);
     }
 
     /// The features of a minute worth a score.
     fn measure(&mut self, context: &Context, key: Key, cell: &Cell) -> Option<[f64; FEATURE_COUNT]> {
         let minute = cell.minute;
         let at = Minute(i64::from(minute));
-        self.baseline.advance(at);
+        self.baseline.advance(at, context.peers);
         let ramps = self.baseline.ln_ramp_of_last_hour() > RAMP_GATE;
         let counts = self.judge.measure(minute, cell.count, context.history_start, ramps)?;
-        let predictive = self.baseline.predict(at);
+        let predictive = self.baseline.predict(at, context.peers);
         let [_, _, sum_15, sum_60] = self.judge.sums();
         let surprise = |minutes: f64, sum: u32| (1.0 - predictive.ln_upper_tail(minutes, u64::from(sum))).ln();
         let forecast = [
             surprise(15.0, sum_15),
             surprise(60.0, sum_60),
-            self.baseline.ln_ramp(at, u64::from(cell.count)),
+            self.baseline.ln_ramp(at, u64::from(cell.count), context.peers),
         ];
         let recent = self.recent.as_ref().map_or(&[][..], |recent| recent.as_slice());
         let callers =
@@ -444,7 +446,7 @@ impl Series {
         window_minutes: u32,
         out: &mut Vec<Insight>,
     ) {
-        let predictive = self.baseline.predict(Minute(i64::from(alarm)));
+        let predictive = self.baseline.predict(Minute(i64::from(alarm)), context.peers);
         let forecast = predictive.forecast();
         let start = self.walk_back(alarm, forecast.upper);
         let (baseline_count, baseline, exact) = self.baseline_before(start);
@@ -540,7 +542,7 @@ impl Series {
                 continue;
             }
             let start = Minute(i64::from(hour) * 60);
-            let predictive = self.baseline.predict(start);
+            let predictive = self.baseline.predict(start, context.peers);
             let count = self.baseline.count_in_hour(hour);
             let expected = predictive.mean() * 60.0;
             let ln_odds = predictive.ln_lower_tail(60.0, count);

@@ -12,7 +12,7 @@ use crate::judge::Model;
 use crate::window::{Dictionary, Tally};
 
 /// Raised with every change of what is stored.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]
@@ -21,7 +21,7 @@ pub enum SnapshotError {
     Damaged(#[from] postcard::Error),
     #[error("the snapshot has version {0}; this program reads version {VERSION}")]
     Version(u32),
-    #[error("the snapshot was made with the model {0}; the model in use is {1}")]
+    #[error("the snapshot was made with the models {0}; in use are {1}")]
     Model(String, String),
     #[error("the snapshot is damaged: a series names a caller that is not there")]
     Caller,
@@ -52,11 +52,16 @@ fn dictionary<const N: usize>(lists: &[[String; N]]) -> Dictionary<N> {
 }
 
 impl Detector {
+    /// Names and versions of all that was learned in training.
+    fn models(&self) -> String {
+        [&self.model.name, &self.pooled.priors.name, &self.pooled.seasons.name].map(String::as_str).join(", ")
+    }
+
     /// The whole state, counts still open included.
     pub fn snapshot(&self) -> Result<Vec<u8>, SnapshotError> {
         let stored = Stored {
             frontier: self.frontier.0,
-            model: self.model.name.clone(),
+            model: self.models(),
             accounts: self
                 .accounts
                 .iter()
@@ -88,21 +93,26 @@ impl Detector {
         Ok(bytes)
     }
 
-    /// A detector that goes on where the snapshot was taken, with the same model.
+    /// A detector that goes on where the snapshot was taken, with the same model and the shipped forecast.
     pub fn restore(options: Options, model: Model, bytes: &[u8]) -> Result<Detector, SnapshotError> {
+        Detector::new(options, model).restored(bytes)
+    }
+
+    /// This detector, still without counts, as it goes on where the snapshot was taken; with the same models.
+    pub fn restored(self, bytes: &[u8]) -> Result<Detector, SnapshotError> {
         let (version, rest) = bytes.split_first_chunk().ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
         match u32::from_le_bytes(*version) {
             VERSION => {}
             other => return Err(SnapshotError::Version(other)),
         }
         let stored: Stored = postcard::from_bytes(rest)?;
-        if stored.model != model.name {
-            return Err(SnapshotError::Model(stored.model, model.name));
-        }
         let mut callers = Callers { fine: dictionary(&stored.fine), ..Callers::new() };
         stored.coarse.iter().for_each(|list| _ = callers.intern_coarse(&list.each_ref().map(String::as_str)));
         let (coarse, fine) = (callers.coarse.len() as u32, callers.fine.len() as u32);
-        let mut detector = Detector::new(options, model);
+        let mut detector = self;
+        if stored.model != detector.models() {
+            return Err(SnapshotError::Model(stored.model, detector.models()));
+        }
         let mut all_known = true;
         for (api, error_code, mut series) in stored.series {
             series.renumber(|caller| {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::recount::title;
+use super::recount::{peers, title};
 use super::{Band, Figure, Form, Incident, Page, ReportError, Unit, figure_svg, page_html, png};
 use crate::baseline::Baseline;
 use crate::event::{MINUTES_PER_DAY, Minute};
@@ -138,7 +138,7 @@ fn figure(
         to,
         counts: within(series),
         all_calls: all_calls.map(|calls| within(&calls)),
-        band: band(series, from, to, (start, end)),
+        band: band(start_record, series, from, to, (start, end)),
         baseline_average: baseline,
         burst: (start, end),
         callers,
@@ -163,7 +163,14 @@ fn callers(record: &TrailRecord) -> Vec<(String, f64)> {
 
 /// The forecast of each hour as it stood before that hour. What lies above it within the burst is not learned here: a
 /// picture of a burst against its own echo would explain nothing.
-pub fn band(series: &[(Minute, u64)], from: Minute, to: Minute, burst: (Minute, Option<Minute>)) -> Vec<Band> {
+pub fn band(
+    record: &TrailRecord,
+    series: &[(Minute, u64)],
+    from: Minute,
+    to: Minute,
+    burst: (Minute, Option<Minute>),
+) -> Vec<Band> {
+    let peers = peers(record);
     let mut baseline = Baseline::default();
     let mut limit = f64::INFINITY;
     let mut rest = series.iter();
@@ -173,10 +180,10 @@ pub fn band(series: &[(Minute, u64)], from: Minute, to: Minute, burst: (Minute, 
         let first = Minute(hour * 60);
         while let Some(&(at, count)) = peeked.filter(|(at, _)| *at < first) {
             let in_burst = at >= burst.0 && burst.1.is_none_or(|end| at < end);
-            baseline.learn(at, if in_burst { (count as f64).min(limit) as u64 } else { count });
+            baseline.learn(at, if in_burst { (count as f64).min(limit) as u64 } else { count }, peers);
             peeked = rest.next();
         }
-        let forecast = baseline.predict(first).forecast();
+        let forecast = baseline.predict(first, peers).forecast();
         limit = forecast.upper;
         // The same for the whole hour: a step, not a slope.
         band.extend([first, Minute(first.0 + 59)].map(|minute| Band {

@@ -2,8 +2,8 @@
 //! alarm. What differs from the record is shown, not explained away.
 
 use super::format;
-use crate::baseline::{Baseline, FORGET_MINUTES, Predictive};
-use crate::event::Minute;
+use crate::baseline::{Baseline, Class, FORGET_MINUTES, Peers, Pooled, Predictive};
+use crate::event::{Category, Minute};
 use crate::insight::trail::{Average, TrailRecord};
 use crate::insight::{baseline_from, words};
 
@@ -47,7 +47,7 @@ pub fn recount(start: &TrailRecord, end: Option<&TrailRecord>, counts: &[(Minute
     }
     let up = highwater.direction == "up";
     let at = if up { Minute(decided.0 - 1) } else { began };
-    let predictive = predict(counts, at);
+    let predictive = predict(counts, at, peers(start));
     for record in [Some(start), end.filter(|end| *end != start)].into_iter().flatten() {
         checks.extend(check_forecast(record, &predictive, up));
     }
@@ -131,17 +131,24 @@ fn check_forecast(record: &TrailRecord, predictive: &Predictive, up: bool) -> Ve
 }
 
 /// The forecast of a minute's hour from the minutes before it, as the detector made it.
-fn predict(counts: &[(Minute, u64)], at: Minute) -> Predictive {
+fn predict(counts: &[(Minute, u64)], at: Minute, peers: Peers) -> Predictive {
     let mut baseline = Baseline::default();
     let mut last: Option<Minute> = None;
     for &(minute, count) in counts.iter().take_while(|(minute, _)| *minute < at) {
         if last.is_some_and(|last| minute.0 - last.0 > i64::from(FORGET_MINUTES)) {
             baseline = Baseline::default();
         }
-        baseline.learn(minute, count);
+        baseline.learn(minute, count, peers);
         last = Some(minute);
     }
-    baseline.predict(at)
+    baseline.predict(at, peers)
+}
+
+/// What the detector knew of the likes of a record's series.
+pub fn peers(record: &TrailRecord) -> Peers<'static> {
+    let details = &record.insight_details;
+    let category = Category::parse(details.source_event_category.as_deref().unwrap_or_default());
+    Pooled::shipped().peers(Class::of(&details.event_name, details.error_code.is_some(), category))
 }
 
 /// A record's title: "RunInstances 14x above normal in us-east-1".

@@ -35,13 +35,16 @@ const NOT_IN_CORE: [&str; 16] = [
 const THREADS_IN_CORE: (&str, &str) = ("detector", "std::thread::scope(");
 
 /// Crates, and the only modules that may use them.
-const CRATE_USERS: [(&str, &[&str]); 14] = [
+const CRATE_USERS: [(&str, &[&str]); 17] = [
     ("polars", &["store"]),
     ("plotters", &["report"]),
     ("resvg", &["report"]),
     ("notosans", &["report"]),
     ("libm", &["train"]),
     ("rand_pcg", &["train"]),
+    ("linfa", &["train"]),
+    ("linfa_clustering", &["train"]),
+    ("ndarray", &["train"]),
     ("statrs", &["baseline"]),
     ("clap", &["cli"]),
     ("console", &["cli"]),

@@ -8,12 +8,15 @@
 
 mod bags;
 mod calibrate;
+mod forecast;
 mod logistic;
 mod recipe;
+mod week;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::baseline::Pooled;
 use crate::detector::{Candidate, Detector, Options};
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::judge::{Additive, Calibration, FEATURE_COUNT, FEATURE_NAMES, Model};
@@ -21,7 +24,8 @@ use crate::train::labelled::Labelled;
 use crate::window::Closed;
 use bags::Bag;
 use calibrate::Quiet;
-pub use recipe::{Recipe, steps, train};
+pub use forecast::{LogScore, forecast, log_score};
+pub use recipe::{Recipe, Trained, steps, train};
 use logistic::{Design, Fitted, Term};
 
 /// Makes one account, anew each time it is asked.
@@ -84,12 +88,12 @@ fn terms() -> Vec<Term> {
 }
 
 /// A judge fitted to all accounts, still without a line. `done` is called after each account and pass.
-pub fn judge(name: &str, lessons: &[Lesson], threads: usize, done: &(dyn Fn() + Sync)) -> Model {
+pub fn judge(name: &str, pooled: &Pooled, lessons: &[Lesson], threads: usize, done: &(dyn Fn() + Sync)) -> Model {
     let terms = terms();
     let mut model = silent(name, &terms);
     for _ in 0..PASSES {
         let bags: Vec<Bag> =
-            for_all(lessons, threads, done, |place, lesson| measure(place, lesson, &model)).into_iter().flatten().collect();
+            for_all(lessons, threads, done, |place, lesson| measure(place, lesson, &model, pooled)).into_iter().flatten().collect();
         let fitted = learn(&terms, &bags);
         model = Model {
             bias: rounded(fitted.bias),
@@ -166,13 +170,13 @@ fn for_all<I: Sync, T: Send>(
 }
 
 /// An account's bags: of the account whole, and with its history cut off.
-fn measure(place: usize, lesson: &Lesson, model: &Model) -> Vec<Bag> {
+fn measure(place: usize, lesson: &Lesson, model: &Model, pooled: &Pooled) -> Vec<Bag> {
     let mut account = (lesson.make)();
     let cut = Minute(account.live_from.0 + (place as i64 % CUT_DAYS) * MINUTES_PER_DAY);
     let (early, late) = (account.calls.close_before(cut), account.calls.close_before(Minute(i64::MAX)));
     let bags_of = |parts: &[&Closed], live_from: Minute| {
         let options = Options { keep_candidates: true, ..Options::default() };
-        let mut detector = Detector::new(options, model.clone());
+        let mut detector = Detector::new(options, model.clone()).with_forecast(pooled.clone());
         let frontiers = [cut, Minute(i64::MAX)];
         let candidates: Vec<Candidate> = parts
             .iter()
@@ -188,11 +192,18 @@ fn measure(place: usize, lesson: &Lesson, model: &Model) -> Vec<Bag> {
 }
 
 /// How many incidents begin at which line in accounts where nothing happens.
-fn calibration(accounts: &[Make], model: &Model, threads: usize, done: &(dyn Fn() + Sync)) -> Calibration {
+fn calibration(
+    accounts: &[Make],
+    model: &Model,
+    pooled: &Pooled,
+    threads: usize,
+    done: &(dyn Fn() + Sync),
+) -> Calibration {
     let quiet: Vec<Quiet> = for_all(accounts, threads, done, |_, make| {
         let account = make();
         let mut detector =
-            Detector::new(Options { keep_candidates: true, ..Options::default() }, Model::clone(model));
+            Detector::new(Options { keep_candidates: true, ..Options::default() }, Model::clone(model))
+                .with_forecast(pooled.clone());
         detector.merge(account.calls);
         let advance = detector.advance(Minute(i64::MAX), 1);
         let live: Vec<_> = advance.candidates.into_iter().filter(|one| one.minute >= account.live_from).collect();

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Lesson, Make, PASSES, calibration, judge, rounded};
+use super::{Lesson, Make, PASSES, calibration, forecast, judge, rounded};
+use crate::baseline::Pooled;
 use crate::judge::Model;
 use crate::train::evaluate::{self, Scenario};
 use crate::train::labelled::Labelled;
@@ -63,8 +64,38 @@ pub fn steps(recipe: &Recipe) -> u64 {
     (PASSES * learned + recipe.quiet.clone().count() + 2 * recipe.held_out.clone().count()) as u64
 }
 
-/// Makes the judge. Fails only where a trail cannot be read.
-pub fn train(recipe: &Recipe, threads: usize, done: &(dyn Fn() + Sync)) -> Result<Model, TrailError> {
+/// The models.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    pub judge: Model,
+    pub pooled: Pooled,
+}
+
+/// What the forecast learns from: accounts of both kinds in which nothing happens.
+fn calm(recipe: &Recipe) -> Vec<Make> {
+    let of_worlds = recipe.worlds.clone().map(|seed| {
+        let options = worlds::Options { anomalies: false, tidy: seed % 3 != 0, ..worlds::Options::default() };
+        Box::new(move || worlds::labelled(seed, &options)) as Make
+    });
+    let of_simulate = recipe.simulated.clone().map(|seed| {
+        simulated(simulate::Options { seed, anomalies_per_week: 0.0, ..simulate::Options::default() })
+    });
+    of_worlds.chain(of_simulate).collect()
+}
+
+/// Makes the models: first the forecast, whose odds the judge weighs, then the judge. Fails only where a trail cannot
+/// be read.
+pub fn train(recipe: &Recipe, threads: usize, done: &(dyn Fn() + Sync)) -> Result<Trained, TrailError> {
+    let provenance = json!({
+        "command": "highwater train",
+        "version": env!("CARGO_PKG_VERSION"),
+        "worlds": seeds(&recipe.worlds),
+        "simulate": seeds(&recipe.simulated),
+    });
+    let (mut priors, mut seasons) = forecast(&calm(recipe), threads);
+    priors.provenance = provenance.clone();
+    seasons.provenance = provenance;
+    let pooled = Pooled { priors, seasons };
     let mut lessons: Vec<Lesson> = Vec::new();
     for seed in recipe.worlds.clone() {
         let options = worlds::Options { insiders: insiders(seed), tidy: seed % 3 != 0, ..worlds::Options::default() };
@@ -83,7 +114,7 @@ pub fn train(recipe: &Recipe, threads: usize, done: &(dyn Fn() + Sync)) -> Resul
             lessons.push(Lesson { make, weight: TRAIL_WEIGHT });
         }
     }
-    let mut model = judge(NAME, &lessons, threads, done);
+    let mut model = judge(NAME, &pooled, &lessons, threads, done);
     let quiet: Vec<Make> = recipe
         .quiet
         .clone()
@@ -94,7 +125,7 @@ pub fn train(recipe: &Recipe, threads: usize, done: &(dyn Fn() + Sync)) -> Resul
         .collect();
     model.threshold = LINE;
     model.near_line = f64::NEG_INFINITY;
-    model.calibration = calibration(&quiet, &model, threads, done);
+    model.calibration = calibration(&quiet, &model, &pooled, threads, done);
     model.near_line = rounded(model.line_of(NEAR_PER_WEEK / 7.0 / MEDIUM_SERIES)).min(LINE - 1.0);
     model.provenance = json!({
         "command": "highwater train",
@@ -105,7 +136,7 @@ pub fn train(recipe: &Recipe, threads: usize, done: &(dyn Fn() + Sync)) -> Resul
         "trails": recipe.trails.iter().filter_map(|path| Some(path.file_name()?.to_string_lossy())).collect::<Vec<_>>(),
         "heldOut": held_out(recipe, &model, threads, done),
     });
-    Ok(model)
+    Ok(Trained { judge: model, pooled })
 }
 
 fn insiders(seed: u64) -> f64 {
