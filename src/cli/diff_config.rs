@@ -9,7 +9,6 @@ use super::Ending;
 use super::progress::Bar;
 use super::settings::run_options;
 use crate::config::Settings;
-use crate::detector::Detector;
 use crate::insight::compare::{Changes, Incident, compare, incidents};
 use crate::insight::words;
 use crate::run::{self, Filter};

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::default_threads;
-use crate::config::{
-    Settings, parse_budget, parse_call_rate, parse_direction, parse_mebibytes, parse_minutes, parse_threads, parse_threshold,
-};
 use crate::baseline::{Pooled, Priors, Seasons};
+use crate::config::{
+    Settings, parse_budget, parse_call_rate, parse_direction, parse_mebibytes, parse_minutes, parse_threads,
+    parse_threshold,
+};
 use crate::detector::{CallRate, Detector, Options};
 use crate::event::Limits;
 use crate::judge::{DEFAULT_JSON, Model};

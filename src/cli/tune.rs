@@ -103,7 +103,12 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let mut detectors: Vec<Detector> = thresholds
         .iter()
         .map(|threshold| {
-            let options = Options { threshold: Some(*threshold), budget_per_week: None, ..settings.detector() };
+            let now = *threshold == before;
+            let options = if now {
+                settings.detector()
+            } else {
+                Options { threshold: Some(*threshold), budget_per_week: None, ..settings.detector() }
+            };
             super::settings::detector(&settings, options)
         })
         .collect::<anyhow::Result<_>>()?;

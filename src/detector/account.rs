@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::MINUTES_PER_DAY;
 use crate::judge::Model;
 
 /// Half-life of what was seen, in days.
@@ -11,6 +12,13 @@ const HALF_LIFE_DAYS: f64 = 28.0;
 
 /// Near-alarms that the calibration counts for: an account's own must be as many to weigh as much.
 const PRIOR_NEAR_ALARMS: f64 = 8.0;
+
+/// False alarms a week from which on the default line rises, by calibration; accounts as they are stay well below.
+const DEFAULT_PER_WEEK: f64 = 0.6;
+
+/// How much higher the line begins in an account without history, and for how many days it stays above.
+const YOUTH_RISE: f64 = 2.0;
+const YOUTH_DAYS: f64 = 7.0;
 
 /// Active series of an account that nothing is known of yet.
 const ACTIVE_SERIES_PRIOR: f64 = 30.0;
@@ -34,14 +42,14 @@ pub(super) struct Account {
 pub(super) struct Seen {
     /// Series with calls.
     pub(super) active: u32,
-    /// Incidents over the model's lower line that began.
-    pub(super) near_alarms: u32,
+    /// Incidents over the model's lower line that began, less those that became alarms.
+    pub(super) near_alarms: i32,
 }
 
 impl Seen {
     pub(super) fn add(&mut self, other: Seen) {
         self.active = self.active.saturating_add(other.active);
-        self.near_alarms = self.near_alarms.saturating_add(other.near_alarms);
+        self.near_alarms += other.near_alarms;
     }
 }
 
@@ -72,12 +80,74 @@ impl Account {
         self.today.add(seen);
     }
 
-    /// The line that lets through about `per_week` alarms a week when nothing happens: where the calibrated rate, times
-    /// how much livelier than the calibration's accounts this one has shown itself near the line, meets the budget.
-    pub(super) fn line(&self, model: &Model, per_week: f64) -> f64 {
+    /// The line of a day: `threshold` as it is; or the one that keeps a budget of false alarms a week; or, by default,
+    /// the model's, raised where the account would go beyond [`DEFAULT_PER_WEEK`], and while its history is young.
+    pub(super) fn line(&self, model: &Model, threshold: Option<f64>, budget: Option<f64>, day: u32) -> f64 {
+        if let Some(threshold) = threshold {
+            return threshold;
+        }
+        let age_days = f64::from(day.saturating_sub(self.first / MINUTES_PER_DAY as u32));
+        let youth = YOUTH_RISE * (1.0 - age_days / YOUTH_DAYS).max(0.0);
+        match budget {
+            Some(per_week) => self.line_of(model, per_week) + youth,
+            None => self.line_of(model, DEFAULT_PER_WEEK).max(model.threshold) + youth,
+        }
+    }
+
+    /// Where the calibrated rate, times how much livelier than the calibration's accounts this one has shown itself near
+    /// the line, meets so many false alarms a week.
+    fn line_of(&self, model: &Model, per_week: f64) -> f64 {
         let active = (self.active + ACTIVE_SERIES_PRIOR) / (self.days + 1.0);
         let expected = model.false_alarms_per_series_day(model.near_line) * self.active;
-        let liveliness = (self.near_alarms + PRIOR_NEAR_ALARMS) / (expected + PRIOR_NEAR_ALARMS);
+        let liveliness = (self.near_alarms.max(0.0) + PRIOR_NEAR_ALARMS) / (expected + PRIOR_NEAR_ALARMS);
         model.line_of(per_week / 7.0 / (active * liveliness))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::{Calibration, DEFAULT_JSON};
+
+    fn model() -> Model {
+        let mut model = Model::from_json(DEFAULT_JSON).expect("the shipped model");
+        (model.threshold, model.near_line) = (-0.2, -4.0);
+        model.calibration = Calibration { lines: vec![-4.0, 2.0], ln_per_series_day: vec![-3.0, -9.0] };
+        model
+    }
+
+    /// An account that has shown the same for so many days.
+    fn after(days: u32, seen: Seen) -> Account {
+        let mut account = Account::new(20_000 * 1_440);
+        for day in 20_000..20_000 + days {
+            account.roll_to(day);
+            account.add(seen);
+        }
+        account.roll_to(20_000 + days);
+        account
+    }
+
+    #[test]
+    fn a_smaller_budget_a_larger_and_a_livelier_account_need_a_higher_line() {
+        let model = model();
+        let line = |active, near_alarms, budget| {
+            after(28, Seen { active, near_alarms }).line(&model, None, Some(budget), 20_028)
+        };
+        assert!(line(50, 2, 0.1) > line(50, 2, 1.0) && line(50, 2, 1.0) > line(50, 2, 10.0));
+        assert!(line(200, 8, 1.0) > line(50, 2, 1.0));
+        assert!(line(50, 10, 1.0) > line(50, 2, 1.0));
+        // 50 active series at e^-3 near alarms a day each are what the calibration expects.
+        let expected = model.line_of(1.0 / 7.0 / 50.0);
+        let near = (50.0 * (-3f64).exp()).round() as i32;
+        assert!((line(50, near, 1.0) - expected).abs() < 0.35, "{} {expected}", line(50, near, 1.0));
+    }
+
+    #[test]
+    fn a_threshold_is_taken_as_it_is_and_youth_raises_the_rest() {
+        let model = model();
+        let account = after(2, Seen { active: 20, near_alarms: 0 });
+        assert_eq!(account.line(&model, Some(0.7), Some(3.0), 20_002), 0.7);
+        let (young, old) = (account.line(&model, None, None, 20_002), account.line(&model, None, None, 20_010));
+        assert!(young > old && old >= model.threshold);
     }
 }

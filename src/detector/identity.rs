@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::series::{Caller, Daily, Recent};
 use super::Callers;
+use super::series::{Caller, Daily, Recent};
 
 /// Minutes whose callers are looked at.
 pub(super) const WINDOW_MINUTES: u32 = 15;
@@ -198,4 +198,50 @@ pub(super) fn features(
         top,
         error_mix,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn share(value: u32, now: u32, before: u32) -> Share<u32> {
+        Share { value, now: now.into(), before: before.into(), days: f64::from(u8::from(before > 0)) * 7.0 }
+    }
+
+    #[test]
+    fn the_usual_mix_is_no_surprise_and_one_hand_is() {
+        let usual = surprise(&[share(1, 60, 6_000), share(2, 40, 4_000)]);
+        let one_hand = surprise(&[share(1, 100, 6_000), share(2, 0, 4_000)]);
+        assert!(usual < 0.1, "{usual}");
+        // 100 calls that each had a chance of 0.6: -100 ln 0.6 = 51.
+        assert!((one_hand - 51.1).abs() < 0.2, "{one_hand}");
+    }
+
+    #[test]
+    fn who_never_called_surprises_more_the_longer_the_history() {
+        let after = |calls| surprise(&[share(1, 0, calls), share(2, 10, 0)]);
+        assert!(after(10) < after(100) && after(100) < after(10_000));
+        let days = |days: f64| newness(&[Share { days, ..share(1, 0, 50) }, share(2, 10, 0)]);
+        assert!(days(1.0) < days(7.0));
+        assert_eq!(newness(&[share(1, 10, 50)]), 0.0);
+    }
+
+    #[test]
+    fn the_order_of_callers_does_not_matter_to_the_last_bit() {
+        let callers: Vec<Share<u32>> = (0..50).map(|i| share(i, i * 7 % 13, i * 31 % 97)).collect();
+        let mut turned = callers.clone();
+        turned.reverse();
+        turned.rotate_left(17);
+        assert_eq!(surprise(&callers).to_bits(), surprise(&turned).to_bits());
+    }
+
+    #[test]
+    fn a_habit_fades_by_a_step_a_day_and_keeps_the_largest() {
+        let mut habit = Habit::default();
+        habit.raise(100.0, 20_000);
+        habit.raise(5.0, 20_001);
+        let ln = habit.ln(20_001);
+        assert!((ln - (101f64.ln() - 0.05)).abs() < 0.03, "{ln}");
+        assert!(habit.ln(20_010) < ln);
+    }
 }

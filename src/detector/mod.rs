@@ -52,7 +52,7 @@ pub struct Options {
     pub warmup_minutes: u32,
     /// Keep what was measured in [`Advance::candidates`], for fitting the judge.
     pub keep_candidates: bool,
-    /// A score at or above it is an alarm; `None`: the model's own line.
+    /// A score at or above it is an alarm; `None`: the model's own line, raised for accounts that would alarm too often.
     pub threshold: Option<f64>,
     /// Instead of a line: so many false alarms per account and week. The line follows from the model's calibration and
     /// from what the account has shown.
@@ -277,8 +277,7 @@ enum WorkCalls {
 }
 
 impl Detector {
-    pub fn new(options: Options, mut model: Model) -> Detector {
-        model.threshold = options.threshold.unwrap_or(model.threshold);
+    pub fn new(options: Options, model: Model) -> Detector {
         Detector {
             options,
             model_name: model.name.as_str().into(),
@@ -354,7 +353,8 @@ impl Detector {
         for work in work.chunk_by(|a, b| a.day == b.day) {
             let day = work[0].day;
             self.accounts.values_mut().for_each(|account| account.roll_to(day));
-            let found = self.run(closed, &callers, work, now.min((day + 1).saturating_mul(MINUTES_PER_DAY as u32)), threads);
+            let found =
+                self.run(closed, &callers, work, now.min((day + 1).saturating_mul(MINUTES_PER_DAY as u32)), threads);
             all.insights.extend(found.insights);
             all.near.extend(found.near);
             all.candidates.extend(found.candidates);
@@ -444,14 +444,7 @@ impl Detector {
     }
 
     /// Folds the closed minutes into their series, the series shared out among threads.
-    fn run(
-        &mut self,
-        closed: &Closed,
-        callers: &[Caller],
-        work: &[Work],
-        now: u32,
-        threads: usize,
-    ) -> Findings {
+    fn run(&mut self, closed: &Closed, callers: &[Caller], work: &[Work], now: u32, threads: usize) -> Findings {
         let (options, model, model_name, all_callers) = (&self.options, &self.model, &self.model_name, &self.callers);
         let (accounts, active_hours, keys, names) = (&self.accounts, &self.active_hours, &self.keys, &self.names);
         let pooled = &self.pooled;
@@ -469,7 +462,7 @@ impl Detector {
                     peers: pooled.peers(key.class),
                     callers: all_callers,
                     names,
-                    threshold: options.budget_per_week.map_or(model.threshold, |budget| account.line(model, budget)),
+                    threshold: account.line(model, options.threshold, options.budget_per_week, item.day),
                     history_start: account.first,
                     active_hours: active_hours.get(&(key.account, key.region)),
                 };

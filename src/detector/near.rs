@@ -81,11 +81,14 @@ impl OpenNear {
         OpenNear { first: minute, last: minute, count: 0, peak: f32::MIN, alarmed: false, threshold }
     }
 
-    pub(super) fn add(&mut self, minute: u32, count: u32, score: f64, alarm: bool) {
+    /// Adds a minute over the lower line; says whether it is the one that makes an incident of it.
+    pub(super) fn add(&mut self, minute: u32, count: u32, score: f64, alarm: bool) -> bool {
+        let first_alarm = alarm && !self.alarmed;
         self.last = minute;
         self.count += u64::from(count);
         self.peak = self.peak.max(score as f32);
         self.alarmed |= alarm;
+        first_alarm
     }
 
     pub(super) fn is_over(&self, now: u32) -> bool {

@@ -228,7 +228,8 @@ impl Series {
                     out.seen.near_alarms += 1;
                     Box::new(OpenNear::new(minute, context.threshold))
                 });
-                near.add(minute, cell.count, score, alarm);
+                // What became an incident says nothing about how close to the line the account lives.
+                out.seen.near_alarms -= i32::from(near.add(minute, cell.count, score, alarm));
             }
             if alarm {
                 if !was_active {
@@ -263,8 +264,7 @@ impl Series {
             self.baseline.ln_ramp(at, u64::from(cell.count), context.peers),
         ];
         let recent = self.recent.as_ref().map_or(&[][..], |recent| recent.as_slice());
-        let callers =
-            identity::features(self.habit, &self.days, recent, minute, context.callers, key.is_error_rate());
+        let callers = identity::features(self.habit, &self.days, recent, minute, context.callers, key.is_error_rate());
         let mut features = [0.0; FEATURE_COUNT];
         let all = counts.into_iter().chain(forecast).chain(callers);
         features.iter_mut().zip(all).for_each(|(feature, value)| *feature = value);

@@ -91,7 +91,6 @@ impl Spread {
 /// The scales whose spread is told.
 const SPREAD_SCALES: [usize; 2] = [1, 3];
 
-
 /// The same in twelve bytes, for hours that fit: lists are what a million quiet series are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SmallHourMax {

@@ -25,7 +25,8 @@ pub const FEATURE_COUNT: usize = COUNT_FEATURES + 10;
 /// In the order of the model file: first those of the counts, then those of the forecast, then those of the callers.
 pub const FEATURE_NAMES: [&str; FEATURE_COUNT] = [
     "r1", "r5", "r15", "r60", "h15", "h60", "w60", "lS1", "lS5", "lrate", "acth", "actm", "actd", "nz15", "nz60",
-    "gap", "lu", "age", "z5", "z60", "sd5", "sd60", "x15", "x60", "ramp", "mix", "mixn", "newp", "newa", "newf", "top", "errs",
+    "gap", "lu", "age", "z5", "z60", "sd5", "sd60", "x15", "x60", "ramp", "mix", "mixn", "newp", "newa", "newf", "top",
+    "errs",
 ];
 
 /// Half-life of the activity counters: a week.

@@ -50,8 +50,7 @@ pub struct Calibration {
 impl Calibration {
     /// The piece of the curve, as (line, ln rate) pairs, that holds a line or a rate; the outer ones go on.
     fn piece(&self, beyond: impl Fn(f64, f64) -> bool) -> Option<[(f64, f64); 2]> {
-        let points: Vec<(f64, f64)> =
-            self.lines.iter().copied().zip(self.ln_per_series_day.iter().copied()).collect();
+        let points: Vec<(f64, f64)> = self.lines.iter().copied().zip(self.ln_per_series_day.iter().copied()).collect();
         let pieces = points.windows(2).map(|pair| [pair[0], pair[1]]);
         pieces.clone().find(|pair| !beyond(pair[1].0, pair[1].1)).or_else(|| pieces.last())
     }
@@ -143,5 +142,19 @@ mod tests {
         let text = DEFAULT_JSON.replace("\"r15\"", "\"r16\"");
         let error = Model::from_json(&text).unwrap_err().to_string();
         assert!(error.contains("r16") && error.contains("r15"), "{error}");
+    }
+
+    #[test]
+    fn a_line_and_its_rate_belong_together_also_beyond_the_curve() {
+        let mut model = Model::from_json(DEFAULT_JSON).expect("the shipped model");
+        model.near_line = -10.0;
+        model.calibration = Calibration { lines: vec![-2.0, -1.0, 1.0], ln_per_series_day: vec![-2.0, -4.0, -5.0] };
+        for line in [-3.0, -2.0, -1.5, -1.0, 0.0, 1.0, 4.0] {
+            let rate = model.false_alarms_per_series_day(line);
+            assert!((model.line_of(rate) - line).abs() < 1e-9, "{line}: {rate} {}", model.line_of(rate));
+        }
+        assert!((model.false_alarms_per_series_day(0.0).ln() + 4.5).abs() < 1e-9);
+        model.near_line = -1.0;
+        assert_eq!(model.line_of(1.0), -1.0);
     }
 }

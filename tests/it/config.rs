@@ -81,7 +81,7 @@ fn an_unknown_setting_is_named_with_its_line_and_the_nearest_right_one() {
     assert!(wrong("call-rate = \"all\"").ends_with("did you mean call_rate?"));
     let error = wrong("colour = \"blue\"");
     assert!(
-        error.contains("highwater.toml:1") && error.contains("there are call_rate, direction, threshold"),
+        error.contains("highwater.toml:1") && error.contains("there are call_rate, direction, missed_jobs, threshold"),
         "{error}"
     );
     let error = wrong("[detector]\nthreshold = 1\n");

@@ -94,9 +94,9 @@ fn a_burst_is_told_from_its_first_to_its_last_minute_with_its_calls() {
 }
 
 #[test]
-fn nothing_is_told_before_a_week_of_history() {
-    let mut traffic = steady(6);
-    traffic.extend((0..6).map(|i| (5 * DAY + i, 80, "RunInstances", "stranger", "")));
+fn nothing_is_told_before_a_day_of_history() {
+    let mut traffic = steady(2);
+    traffic.extend((0..6).map(|i| (DAY - 20 + i, 80, "RunInstances", "stranger", "")));
     check(&traffic, &[]);
 }
 

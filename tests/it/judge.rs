@@ -66,7 +66,11 @@ fn features_and_scores_are_those_of_their_definitions() {
             }
             let score = row[2].as_f64().expect("a score");
             // The activity counters are kept in 32 bits, and the model is steep in places.
-            assert!((model.score(&padded(features)) - score).abs() < 1e-3, "{place}: {} {score}", model.score(&padded(features)));
+            assert!(
+                (model.score(&padded(features)) - score).abs() < 1e-3,
+                "{place}: {} {score}",
+                model.score(&padded(features))
+            );
         }
     }
     assert!(candidates > 100, "only {candidates} candidates");

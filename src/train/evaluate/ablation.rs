@@ -4,12 +4,13 @@
 use crate::judge::Model;
 
 /// Groups of features.
-const GROUPS: [(&str, &[&str]); 8] = [
+const GROUPS: [(&str, &[&str]); 9] = [
     ("own records", &["r1", "r5", "r15", "r60"]),
     ("time of day", &["h15", "h60"]),
     ("hour of week", &["w60"]),
     ("enough calls", &["lS1", "lS5"]),
     ("how active", &["lrate", "acth", "actm", "actd", "lu", "age"]),
+    ("spread of days", &["z5", "z60", "sd5", "sd60"]),
     ("what went before", &["nz15", "nz60", "gap"]),
     ("excess and ramp", &["x15", "x60", "ramp"]),
     ("who called", &["mix", "mixn", "newp", "newa", "newf", "top", "errs"]),

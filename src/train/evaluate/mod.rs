@@ -148,7 +148,7 @@ impl Contestant {
     fn find(&self, closed: &Closed, live: &Range<Minute>) -> Vec<Found> {
         match &self.method {
             Method::Highwater(model) => {
-                let options = Options { threshold: Some(self.line), ..Options::default() };
+                let options = Options { threshold: (!self.is_default).then_some(self.line), ..Options::default() };
                 // A trail that begins late gives less history than a detector would like.
                 let first = closed.calls.iter().map(|calls| i64::from(calls.minute)).min().unwrap_or(live.start.0);
                 let history = (live.start.0 - first).clamp(0, i64::from(options.warmup_minutes)) as u32;

@@ -39,9 +39,11 @@ pub(super) fn bags(mut candidates: Vec<Candidate>, truths: &[Truth], live_from: 
             let series = &bag[0].series;
             let place: Place =
                 (&series.api.account_id, &series.api.region, &series.api.event_source, &series.api.event_name);
-            let touched = by_api.get(&place).into_iter().flatten().filter(|truth| {
-                first <= truth.end.0 + SLACK_MINUTES && last >= truth.start.0 - SLACK_MINUTES
-            });
+            let touched = by_api
+                .get(&place)
+                .into_iter()
+                .flatten()
+                .filter(|truth| first <= truth.end.0 + SLACK_MINUTES && last >= truth.start.0 - SLACK_MINUTES);
             let (mut positive, mut other) = (false, false);
             for truth in touched {
                 let same = truth.error_code.as_deref() == series.error_code.as_deref();

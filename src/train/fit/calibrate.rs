@@ -93,3 +93,40 @@ pub(super) fn curve(accounts: &[Quiet]) -> Calibration {
     }
     curve
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::insight::SeriesKey;
+    use crate::judge::FEATURE_COUNT;
+    use crate::window::Api;
+
+    fn candidates(scores: &[(i64, f64)]) -> Vec<Candidate> {
+        let api = Api::from_fields(["1", "r", "s", "n", "Management"]);
+        let series = SeriesKey { api: api.into(), error_code: None };
+        scores
+            .iter()
+            .map(|&(minute, score)| Candidate {
+                series: series.clone(),
+                minute: Minute(30_000_000 + minute),
+                features: [0.0; FEATURE_COUNT],
+                score,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn minutes_close_together_are_one_incident_at_each_line() {
+        let quiet = count(&candidates(&[(0, 0.0), (30, 1.0), (2_000, 1.5)]), 10);
+        let at = |line: f64| quiet.incidents[((line - LINE_MIN) / LINE_STEP) as usize];
+        assert_eq!([at(-1.0), at(0.5), at(1.25), at(2.0)], [2, 2, 1, 0]);
+    }
+
+    #[test]
+    fn the_curve_falls_and_ends_where_it_rests_on_too_little() {
+        let many: Vec<(i64, f64)> = (0..40).map(|i| (i * 5_000, f64::from(i as i32) / 10.0)).collect();
+        let curve = curve(&[count(&candidates(&many), 1_000)]);
+        assert!(curve.ln_per_series_day.windows(2).all(|pair| pair[0] > pair[1]));
+        assert!(curve.lines.last().is_some_and(|line| *line < 3.5), "{curve:?}");
+    }
+}

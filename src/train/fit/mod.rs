@@ -25,8 +25,8 @@ use crate::window::Closed;
 use bags::Bag;
 use calibrate::Quiet;
 pub use forecast::{LogScore, forecast, log_score};
-pub use recipe::{Recipe, Trained, steps, train};
 use logistic::{Design, Fitted, Term};
+pub use recipe::{Recipe, Trained, steps, train};
 
 /// Makes one account, anew each time it is asked.
 pub type Make = Box<dyn Fn() -> Labelled + Send + Sync>;
@@ -92,8 +92,10 @@ pub fn judge(name: &str, pooled: &Pooled, lessons: &[Lesson], threads: usize, do
     let terms = terms();
     let mut model = silent(name, &terms);
     for _ in 0..PASSES {
-        let bags: Vec<Bag> =
-            for_all(lessons, threads, done, |place, lesson| measure(place, lesson, &model, pooled)).into_iter().flatten().collect();
+        let bags: Vec<Bag> = for_all(lessons, threads, done, |place, lesson| measure(place, lesson, &model, pooled))
+            .into_iter()
+            .flatten()
+            .collect();
         let fitted = learn(&terms, &bags);
         model = Model {
             bias: rounded(fitted.bias),
@@ -175,7 +177,8 @@ fn measure(place: usize, lesson: &Lesson, model: &Model, pooled: &Pooled) -> Vec
     let cut = Minute(account.live_from.0 + (place as i64 % CUT_DAYS) * MINUTES_PER_DAY);
     let (early, late) = (account.calls.close_before(cut), account.calls.close_before(Minute(i64::MAX)));
     let bags_of = |parts: &[&Closed], live_from: Minute| {
-        let options = Options { keep_candidates: true, ..Options::default() };
+        let options =
+            Options { keep_candidates: true, threshold: Some(model.threshold), ..Options::default() };
         let mut detector = Detector::new(options, model.clone()).with_forecast(pooled.clone());
         let frontiers = [cut, Minute(i64::MAX)];
         let candidates: Vec<Candidate> = parts
@@ -201,9 +204,8 @@ fn calibration(
 ) -> Calibration {
     let quiet: Vec<Quiet> = for_all(accounts, threads, done, |_, make| {
         let account = make();
-        let mut detector =
-            Detector::new(Options { keep_candidates: true, ..Options::default() }, Model::clone(model))
-                .with_forecast(pooled.clone());
+        let mut detector = Detector::new(Options { keep_candidates: true, threshold: Some(model.threshold), ..Options::default() }, Model::clone(model))
+            .with_forecast(pooled.clone());
         detector.merge(account.calls);
         let advance = detector.advance(Minute(i64::MAX), 1);
         let live: Vec<_> = advance.candidates.into_iter().filter(|one| one.minute >= account.live_from).collect();

@@ -77,9 +77,10 @@ fn calm(recipe: &Recipe) -> Vec<Make> {
         let options = worlds::Options { anomalies: false, tidy: seed % 3 != 0, ..worlds::Options::default() };
         Box::new(move || worlds::labelled(seed, &options)) as Make
     });
-    let of_simulate = recipe.simulated.clone().map(|seed| {
-        simulated(simulate::Options { seed, anomalies_per_week: 0.0, ..simulate::Options::default() })
-    });
+    let of_simulate = recipe
+        .simulated
+        .clone()
+        .map(|seed| simulated(simulate::Options { seed, anomalies_per_week: 0.0, ..simulate::Options::default() }));
     of_worlds.chain(of_simulate).collect()
 }
 
@@ -120,7 +121,13 @@ pub fn train(recipe: &Recipe, threads: usize, done: &(dyn Fn() + Sync)) -> Resul
         .clone()
         .map(|seed| {
             let apis = [60, 120, 200, 300][(seed % 4) as usize];
-            simulated(simulate::Options { seed, apis, days: 63, anomalies_per_week: 0.0, ..simulate::Options::default() })
+            simulated(simulate::Options {
+                seed,
+                apis,
+                days: 63,
+                anomalies_per_week: 0.0,
+                ..simulate::Options::default()
+            })
         })
         .collect();
     model.threshold = LINE;
@@ -161,13 +168,16 @@ fn held_out(recipe: &Recipe, model: &Model, threads: usize, done: &(dyn Fn() + S
         (0..recipe.held_out.clone().count()).for_each(|_| done());
         let scores: Vec<_> = accounts.into_iter().flat_map(|account| account.scores).collect();
         let pooled = evaluate::pool(&scores);
-        (name.to_owned(), json!({
-            "seeds": seeds(&recipe.held_out),
-            "f1": rounded(pooled.f1),
-            "precision": rounded(pooled.precision),
-            "recall": rounded(pooled.recall),
-            "falseAlarmsPerAccountWeek": rounded(pooled.false_alarms_per_account_week),
-        }))
+        (
+            name.to_owned(),
+            json!({
+                "seeds": seeds(&recipe.held_out),
+                "f1": rounded(pooled.f1),
+                "precision": rounded(pooled.precision),
+                "recall": rounded(pooled.recall),
+                "falseAlarmsPerAccountWeek": rounded(pooled.false_alarms_per_account_week),
+            }),
+        )
     });
     serde_json::Value::Object(figures.into_iter().collect())
 }
