@@ -14,10 +14,10 @@ const HALF_LIFE_DAYS: f64 = 28.0;
 const PRIOR_NEAR_ALARMS: f64 = 8.0;
 
 /// False alarms a week from which on the default line rises, by calibration; accounts as they are stay well below.
-const DEFAULT_PER_WEEK: f64 = 0.6;
+const DEFAULT_PER_WEEK: f64 = 0.45;
 
 /// How much higher the line begins in an account without history, and for how many days it stays above.
-const YOUTH_RISE: f64 = 2.0;
+const YOUTH_RISE: f64 = 2.6;
 const YOUTH_DAYS: f64 = 7.0;
 
 /// Active series of an account that nothing is known of yet.

@@ -177,8 +177,7 @@ fn measure(place: usize, lesson: &Lesson, model: &Model, pooled: &Pooled) -> Vec
     let cut = Minute(account.live_from.0 + (place as i64 % CUT_DAYS) * MINUTES_PER_DAY);
     let (early, late) = (account.calls.close_before(cut), account.calls.close_before(Minute(i64::MAX)));
     let bags_of = |parts: &[&Closed], live_from: Minute| {
-        let options =
-            Options { keep_candidates: true, threshold: Some(model.threshold), ..Options::default() };
+        let options = Options { keep_candidates: true, threshold: Some(model.threshold), ..Options::default() };
         let mut detector = Detector::new(options, model.clone()).with_forecast(pooled.clone());
         let frontiers = [cut, Minute(i64::MAX)];
         let candidates: Vec<Candidate> = parts
@@ -204,8 +203,11 @@ fn calibration(
 ) -> Calibration {
     let quiet: Vec<Quiet> = for_all(accounts, threads, done, |_, make| {
         let account = make();
-        let mut detector = Detector::new(Options { keep_candidates: true, threshold: Some(model.threshold), ..Options::default() }, Model::clone(model))
-            .with_forecast(pooled.clone());
+        let mut detector = Detector::new(
+            Options { keep_candidates: true, threshold: Some(model.threshold), ..Options::default() },
+            Model::clone(model),
+        )
+        .with_forecast(pooled.clone());
         detector.merge(account.calls);
         let advance = detector.advance(Minute(i64::MAX), 1);
         let live: Vec<_> = advance.candidates.into_iter().filter(|one| one.minute >= account.live_from).collect();

@@ -56,7 +56,7 @@ const NEAR_PER_WEEK: f64 = 10.0;
 const MEDIUM_SERIES: f64 = 60.0;
 
 /// The alarm line, as a logit: see `models/README.md` for how it was chosen.
-const LINE: f64 = -0.7;
+const LINE: f64 = -0.5;
 
 /// Calls of `done` that [`train`] will make.
 pub fn steps(recipe: &Recipe) -> u64 {
