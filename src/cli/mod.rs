@@ -4,6 +4,7 @@
 mod progress;
 mod report;
 mod scan;
+mod score;
 mod simulate;
 mod tally;
 mod time;
@@ -29,6 +30,8 @@ enum Command {
     Scan(scan::Arguments),
     /// Renders the charts and the report of a result directory again.
     Report(report::Arguments),
+    /// Scores any count series: CSV or Parquet in, expected values, scores and flags out.
+    Score(score::Arguments),
     /// Writes a labelled trail to try things on.
     Simulate(simulate::Arguments),
     /// Counts calls per account, Region, source, name and minute, as CSV.
@@ -48,6 +51,7 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Scan(arguments) => scan::run(arguments),
         Command::Report(arguments) => report::run(arguments),
+        Command::Score(arguments) => score::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
         Command::Tally(arguments) => tally::run(arguments),
     };
