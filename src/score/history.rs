@@ -20,6 +20,12 @@ const SLOPE_WEIGHT: f64 = 1_000.0;
 /// Numbers of a tail that are looked at for its slope: the middles of as many strata.
 const TAIL_POINTS_MAX: usize = 64;
 
+/// What the sorted numbers look like is found anew once this share of them is new: their count is always exact.
+const SHAPE_SHARE: f64 = 1.0 / 64.0;
+
+/// Fewer new numbers than this are put in their places one by one, more are merged in one pass.
+const MERGE_MIN: usize = 8;
+
 /// Counted in addition to the numbers at least as extreme, so that the only one does not happen "once in 28 days".
 const EXTREME_EXTRA: f64 = 0.5;
 
@@ -37,6 +43,8 @@ pub struct History {
     arrived: VecDeque<f64>,
     sorted: Vec<f64>,
     shape: Option<Shape>,
+    /// Numbers that came since `shape` was found.
+    unseen: usize,
 }
 
 /// What is known of the sorted numbers.
@@ -66,6 +74,7 @@ impl History {
             arrived: VecDeque::new(),
             sorted: Vec::new(),
             shape: None,
+            unseen: 0,
         }
     }
 
@@ -83,10 +92,25 @@ impl History {
         let mut new: Vec<f64> = self.arrived.range(self.sorted.len()..).copied().collect();
         let surplus = self.arrived.len().saturating_sub(self.window);
         let mut old: Vec<f64> = self.arrived.drain(..surplus).collect();
-        new.sort_unstable_by(f64::total_cmp);
-        old.sort_unstable_by(f64::total_cmp);
-        self.sorted = merged(&self.sorted, &new, &old);
-        self.shape = (self.sorted.len() >= self.rows_min).then(|| shape(&self.sorted, level));
+        if fresh < MERGE_MIN {
+            for number in new {
+                let place = self.sorted.partition_point(|other| other.total_cmp(&number).is_lt());
+                self.sorted.insert(place, number);
+            }
+            for number in old {
+                let place = self.sorted.partition_point(|other| other.total_cmp(&number).is_lt());
+                self.sorted.remove(place);
+            }
+        } else {
+            new.sort_unstable_by(f64::total_cmp);
+            old.sort_unstable_by(f64::total_cmp);
+            self.sorted = merged(&self.sorted, &new, &old);
+        }
+        self.unseen += fresh;
+        if self.sorted.len() >= self.rows_min && self.unseen as f64 >= SHAPE_SHARE * self.sorted.len() as f64 {
+            self.shape = Some(shape(&self.sorted, level));
+            self.unseen = 0;
+        }
     }
 
     /// The median of the settled numbers; 0 before there are any.

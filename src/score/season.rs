@@ -2,7 +2,7 @@
 //! nothing of how far from it is unusual.
 //!
 //! Additive, so that series around zero and below have a season too. The hour of the week is shrunk to the hour of the
-//! day, and that to nothing: one day of rows gives a daily profile, two or three weeks a weekly one.
+//! day, and that to nothing: one day of rows gives half a daily profile, one week half a weekly one.
 
 const HOURS: usize = 24;
 const WEEK: usize = 7 * HOURS;
@@ -10,13 +10,12 @@ const WEEK: usize = 7 * HOURS;
 /// Half-life of the level.
 const LEVEL_DAYS: f64 = 3.0;
 /// Half-life of an hour of the day, in visits (days) ...
-const DAILY_VISITS: f64 = 14.0;
+const DAILY_VISITS: f64 = 28.0;
 /// ... and of an hour of the week (weeks).
-const WEEKLY_VISITS: f64 = 4.0;
-/// Visits with a departure of zero that an hour of the day starts with ...
-const DAILY_PRIOR: f64 = 1.0;
-/// ... and visits with its hour of the day's departure that an hour of the week starts with.
-const WEEKLY_PRIOR: f64 = 3.0;
+const WEEKLY_VISITS: f64 = 8.0;
+/// Visits that an hour starts with: of an hour of the day, with no departure; of an hour of the week, with the departure
+/// of its hour of the day.
+const PRIOR_VISITS: f64 = 1.0;
 /// Half-life of the mean absolute error.
 const ERROR_DAYS: f64 = 28.0;
 /// A row is learned as at most this many mean absolute errors away from what was expected, so that a burst does not
@@ -36,9 +35,8 @@ impl Mean {
         self.weight = self.weight * keep + weight;
     }
 
-    /// With `prior_weight` more of `prior`.
-    fn shrunk(&self, prior: f64, prior_weight: f64) -> f64 {
-        (self.sum + prior * prior_weight) / (self.weight + prior_weight)
+    fn shrunk(&self, prior: f64) -> f64 {
+        (self.sum + prior * PRIOR_VISITS) / (self.weight + PRIOR_VISITS)
     }
 
     fn get(&self) -> Option<f64> {
@@ -108,8 +106,8 @@ impl Season {
     }
 
     fn hour(&self, hour_of_week: usize) -> f64 {
-        let daily = self.daily[hour_of_week % HOURS].shrunk(0.0, DAILY_PRIOR);
-        self.weekly[hour_of_week].shrunk(daily, WEEKLY_PRIOR)
+        let daily = self.daily[hour_of_week % HOURS].shrunk(0.0);
+        self.weekly[hour_of_week].shrunk(daily)
     }
 }
 
