@@ -37,6 +37,7 @@ pub mod insight;
 pub mod judge;
 pub mod report;
 pub mod run;
+pub mod score;
 pub mod source;
 pub mod store;
 pub mod train;

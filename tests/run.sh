@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All tests, from a fresh checkout: needs Rust, a C compiler and Python 3.11 or later with venv.
 #   bash tests/run.sh
-# Everything here must pass. Only the benchmark is left out where its folder is not beside the checkout.
+# Everything here must pass. Only the benchmarks are left out where their folder is not beside the checkout.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/highwater"
@@ -42,6 +42,14 @@ say "the benchmark"
 bench="../shared/bench/ratebench.py"
 if [ -e "$bench" ]; then
   "$venv/bin/python" tests/benchmark.py "$highwater" "$bench" "$scratch" --seeds 1 2
+else
+  echo "skipped: ../shared is absent"
+fi
+
+say "the benchmark of series"
+series="../shared/data/series"
+if [ -e "$series" ]; then
+  "$venv/bin/python" tests/series_benchmark.py "$highwater" "$series" "$scratch"
 else
   echo "skipped: ../shared is absent"
 fi

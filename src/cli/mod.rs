@@ -7,6 +7,7 @@ mod explain;
 mod progress;
 mod report;
 mod scan;
+mod score;
 mod settings;
 mod simulate;
 mod tally;
@@ -37,6 +38,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Renders the charts and the report of a result directory again.
     Report(report::Arguments),
+    /// Scores any count series: CSV or Parquet in, expected values, scores and flags out.
+    Score(score::Arguments),
     /// Writes a labelled trail to try things on.
     Simulate(simulate::Arguments),
     /// Finds the threshold that keeps to a number of alerts, and says what it costs.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
         Command::Scan(arguments) => scan::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Report(arguments) => report::run(arguments),
+        Command::Score(arguments) => score::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
         Command::Tune(arguments) => tune::run(arguments),
         Command::DiffConfig(arguments) => diff_config::run(arguments),

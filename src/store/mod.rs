@@ -4,6 +4,7 @@
 pub mod rates;
 mod result;
 pub mod state;
+pub mod table;
 
 use std::io;
 
