@@ -111,7 +111,9 @@ pub fn score(table: &Table, options: &Options) -> Result<Scored, SeriesError> {
             gaps += part.gaps;
         }
     }
-    scored.incidents.sort_by(|a, b| (a.start_s, &table.series[a.series as usize]).cmp(&(b.start_s, &table.series[b.series as usize])));
+    scored.incidents.sort_by(|a, b| {
+        (a.start_s, &table.series[a.series as usize]).cmp(&(b.start_s, &table.series[b.series as usize]))
+    });
     let missing = table.rows.iter().filter(|reading| !reading.value.is_finite()).count();
     let negative = table.rows.iter().filter(|reading| reading.value < 0.0).count();
     let gaps_mean = if grid_s.is_some() { "filled with zeros" } else { "taken as unknown, not as zero" };

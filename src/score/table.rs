@@ -141,8 +141,7 @@ pub fn read_csv(file: &str, input: impl Read) -> Result<Table, TableError> {
         return Err(TableError::Empty { file: file.to_owned() });
     }
     let names: Vec<&str> = header.iter().collect();
-    let columns =
-        Columns::choose(&names).map_err(|reason| TableError::Columns { file: file.to_owned(), reason })?;
+    let columns = Columns::choose(&names).map_err(|reason| TableError::Columns { file: file.to_owned(), reason })?;
     let key_names = columns.keys.iter().map(|&column| names[column].trim().to_owned()).collect();
     let mut builder = TableBuilder::new(key_names);
     let mut record = csv::StringRecord::new();
@@ -167,7 +166,8 @@ fn parse_value(text: &str) -> Result<f64, String> {
     if MISSING_NAMES.iter().any(|name| text.eq_ignore_ascii_case(name)) {
         return Ok(f64::NAN);
     }
-    let value: f64 = text.parse().map_err(|_| format!("{text:?} is not a number; leave it empty where there is none"))?;
+    let value: f64 =
+        text.parse().map_err(|_| format!("{text:?} is not a number; leave it empty where there is none"))?;
     check_value(value)
 }
 
@@ -275,7 +275,9 @@ mod tests {
             assert_eq!(Time::parse(text), Ok(Time { second, has_zone }), "{text}");
         }
         assert_eq!(Time::parse("2018-07-03").map(|time| time.second), Ok(second - 14 * 3_600));
-        for text in ["", "now", "2018-13-01", "2018-02-30", "2018-07-03T25:00:00Z", "2018-07-03T14:00:00X", "9e9", "é018-07-03"] {
+        for text in
+            ["", "now", "2018-13-01", "2018-02-30", "2018-07-03T25:00:00Z", "2018-07-03T14:00:00X", "9e9", "é018-07-03"]
+        {
             assert!(Time::parse(text).is_err(), "{text}");
         }
     }

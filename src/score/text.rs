@@ -21,8 +21,7 @@ pub enum Format {
 
 /// The columns after the keys.
 const ROW_COLUMNS: [&str; 7] = ["timestamp", "value", "expected", "lower", "upper", "score", "flag"];
-const INCIDENT_COLUMNS: [&str; 7] =
-    ["start", "end", "peak_score", "observed", "expected", "direction", "sentence"];
+const INCIDENT_COLUMNS: [&str; 7] = ["start", "end", "peak_score", "observed", "expected", "direction", "sentence"];
 
 /// One line for each row of the table, in its order, with the key columns in front.
 pub fn write_rows(table: &Table, scored: &Scored, format: Format, out: impl Write) -> io::Result<()> {

@@ -37,7 +37,8 @@ pub fn read(path: &Path) -> Result<Table, StoreError> {
     let keys: Vec<_> = keys.iter().map(|key| key.str()).collect::<Result<_, _>>().map_err(parquet)?;
     let mut builder = TableBuilder::new(chosen.keys.iter().map(|&column| names[column].to_owned()).collect());
     for (row, time) in times.into_iter().enumerate() {
-        let at = |column: usize, reason: String| damaged(format!("row {}, column {}: {reason}", row + 1, names[column]));
+        let at =
+            |column: usize, reason: String| damaged(format!("row {}, column {}: {reason}", row + 1, names[column]));
         let time = time.map_err(|reason| at(chosen.time, reason))?;
         let value = check_value(values.get(row).unwrap_or(f64::NAN)).map_err(|reason| at(chosen.value, reason))?;
         builder.push(keys.iter().map(|key| key.get(row).unwrap_or_default()), time, value);
@@ -106,9 +107,6 @@ pub fn write(path: &Path, table: &Table, scored: &Scored) -> Result<(), StoreErr
     // Under another name until complete, so that a reader never meets half a file.
     let partial = path.with_extension("parquet.partial");
     let file = File::create(&partial).map_err(io)?;
-    ParquetWriter::new(file)
-        .with_compression(ParquetCompression::Zstd(None))
-        .finish(&mut frame)
-        .map_err(parquet)?;
+    ParquetWriter::new(file).with_compression(ParquetCompression::Zstd(None)).finish(&mut frame).map_err(parquet)?;
     fs::rename(&partial, path).map_err(io)
 }
