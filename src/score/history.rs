@@ -51,8 +51,10 @@ pub struct History {
 #[derive(Clone, Copy, Debug)]
 struct Shape {
     median: f64,
-    /// Interquartile range, with a floor; 0 where all numbers are the same and their level is 0.
+    /// Interquartile range, with a floor; 0 where all numbers are 0.
     spread: f64,
+    /// Smallest distance between two different numbers.
+    resolution: f64,
     high: Tail,
     low: Tail,
 }
@@ -83,8 +85,8 @@ impl History {
         self.arrived.push_back(number);
     }
 
-    /// Takes in what was learned since the last call. `level` is the size of the series' usual values.
-    pub fn settle(&mut self, level: f64) {
+    /// Takes in what was learned since the last call. A spread smaller than `spread_min` is taken as that.
+    pub fn settle(&mut self, spread_min: f64) {
         let fresh = self.arrived.len() - self.sorted.len();
         if fresh == 0 {
             return;
@@ -108,14 +110,21 @@ impl History {
         }
         self.unseen += fresh;
         if self.sorted.len() >= self.rows_min && self.unseen as f64 >= SHAPE_SHARE * self.sorted.len() as f64 {
-            self.shape = Some(shape(&self.sorted, level));
+            self.shape = Some(shape(&self.sorted, spread_min));
             self.unseen = 0;
         }
     }
 
-    /// The median of the settled numbers; 0 before there are any.
+    /// The middle of the settled numbers; 0 before there are any.
     pub fn median(&self) -> f64 {
         self.sorted.get(self.sorted.len() / 2).copied().unwrap_or(0.0)
+    }
+
+    /// The smallest spread that means something for values like these: a share of their level, and what is between two
+    /// neighbouring ones (one, for counts), so that 1 among zeros is no wonder; 0 before there are any.
+    pub fn spread_min(&self) -> f64 {
+        let resolution = self.shape.map_or(0.0, |shape| shape.resolution);
+        f64::max(SPREAD_SHARE_MIN * self.median().abs(), resolution)
     }
 
     /// ln of the days between numbers at least this high, at least 0; 0 while too little is known.
@@ -179,14 +188,17 @@ fn merged(sorted: &[f64], new: &[f64], old: &[f64]) -> Vec<f64> {
 }
 
 /// `sorted` is not empty.
-fn shape(sorted: &[f64], level: f64) -> Shape {
+fn shape(sorted: &[f64], spread_min: f64) -> Shape {
     let rank = |share: f64| ((sorted.len() as f64 * share) as usize).min(sorted.len() - 1);
     let median = sorted[sorted.len() / 2];
-    let mut spread = (sorted[rank(0.75)] - sorted[rank(0.25)]).max(SPREAD_SHARE_MIN * level.abs());
+    let mut spread = sorted[rank(0.75)] - sorted[rank(0.25)];
     if spread == 0.0 {
         // More than half of the numbers are the same: the few others say what is usual.
         spread = sorted.iter().map(|number| (number - median).abs()).sum::<f64>() / sorted.len() as f64;
     }
+    let spread = spread.max(spread_min);
+    let distances = sorted.windows(2).map(|pair| pair[1] - pair[0]);
+    let resolution = distances.filter(|&distance| distance > 0.0).min_by(f64::total_cmp).unwrap_or(0.0);
     let (low, high) = (rank(TAIL_SHARE), rank(1.0 - TAIL_SHARE));
     let tail = |start: f64, beyond: &dyn Fn(usize) -> f64, rows: usize| Tail {
         start,
@@ -195,6 +207,7 @@ fn shape(sorted: &[f64], level: f64) -> Shape {
     Shape {
         median,
         spread,
+        resolution,
         high: tail(sorted[high] - median, &|row| sorted[sorted.len() - 1 - row] - median, sorted.len() - 1 - high),
         low: tail(median - sorted[low], &|row| median - sorted[row], low),
     }

@@ -6,7 +6,8 @@
 //! many days. The score is the logarithm of the period:
 //!
 //! - a rise scores the mean of the two logarithms: the geometric mean of "for this series" and "for this hour";
-//! - a fall scores the contextual one of the last hour's and of the last four hours' mean: one missing row is no news;
+//! - a fall scores the contextual one of the last hour's or of the last four hours' mean, the greater of the two: one low
+//!   row among many is no news; and only rows below the median of the 28 days fall;
 //! - a row scores only what its incident has not already told: [`Echo`].
 //!
 //! So score 1 is about once in e = 2.7 days, 2 once in 7.4 days, 3 once in 20. Multiplying a series by a constant does
@@ -155,10 +156,10 @@ impl Scorer {
         let hour = time_s.div_euclid(self.hour_s);
         if self.hour != Some(hour) {
             self.hour = Some(hour);
-            self.marginal.settle(self.marginal.median());
-            let level = self.marginal.median();
-            self.contextual.settle(level);
-            self.falls.iter_mut().for_each(|fall| fall.history.settle(level));
+            self.marginal.settle(self.marginal.spread_min());
+            let spread_min = self.marginal.spread_min();
+            self.contextual.settle(spread_min);
+            self.falls.iter_mut().for_each(|fall| fall.history.settle(spread_min));
         }
         let expected = self.season.expected(time_s);
         let mut verdict = Verdict { expected, band: self.band(expected), score: 0.0, flag: false, fall: false };
@@ -169,7 +170,9 @@ impl Scorer {
             rise = (self.marginal.rise(value) + self.contextual.rise(departure)) / 2.0;
             for span in &mut self.falls {
                 if let Some(mean) = span.mean(time_s, departure) {
-                    fall = f64::max(fall, span.history.fall(mean));
+                    if value < self.marginal.median() {
+                        fall = f64::max(fall, span.history.fall(mean));
+                    }
                     span.history.learn(mean);
                 }
             }

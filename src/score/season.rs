@@ -86,7 +86,7 @@ impl Season {
             let error = (value - expected).abs();
             let usual = self.error.get().unwrap_or(error);
             clipped = value.clamp(expected - CLIP * usual, expected + CLIP * usual);
-            self.error.add(error.min(3.0 * CLIP * usual), 1.0, self.keep_error);
+            self.error.add(error, 1.0, self.keep_error);
         }
         self.level.add(clipped - departure, 1.0, self.keep_level);
         let departure = clipped - self.level.get().unwrap_or(clipped);

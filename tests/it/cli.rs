@@ -3,38 +3,14 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use highwater::train::simulate::{self, simulate};
 use serde_json::Value;
 
-use crate::support::files;
-
-fn highwater(arguments: &[&str], stdin: &[u8]) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_highwater"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut pipe = child.stdin.take().expect("a pipe");
-    std::thread::scope(|scope| {
-        // A program that fails early may not read: that is its right.
-        scope.spawn(move || drop(pipe.write_all(stdin)));
-        child.wait_with_output().expect("the program ends")
-    })
-}
-
-fn status(output: &Output) -> i32 {
-    output.status.code().expect("an exit status")
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().expect("a UTF-8 path")
-}
+use crate::support::{files, highwater, path, status};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")

@@ -13,6 +13,7 @@ mod golden;
 mod judge;
 mod promise;
 mod report;
+mod score;
 mod simulate;
 mod support;
 mod tidy;

@@ -1,6 +1,8 @@
-//! What several test modules need: made-up traffic as CloudTrail objects, and a scan over them.
+//! What several test modules need: made-up traffic as CloudTrail objects, a scan over them, and the program itself.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use highwater::detector::{Advance, Detector, Options};
 use highwater::event::{Limits, Minute};
@@ -90,4 +92,29 @@ pub fn files(root: &Path) -> Vec<PathBuf> {
 /// Minutes after Monday 2026-03-02T00:00Z.
 pub fn minute(after: i64) -> Minute {
     Minute(20_514 * 1_440 + after)
+}
+
+/// Runs the program.
+pub fn highwater(arguments: &[&str], stdin: &[u8]) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_highwater"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut pipe = child.stdin.take().expect("a pipe");
+    std::thread::scope(|scope| {
+        // A program that fails early may not read: that is its right.
+        scope.spawn(move || drop(pipe.write_all(stdin)));
+        child.wait_with_output().expect("the program ends")
+    })
+}
+
+pub fn status(output: &Output) -> i32 {
+    output.status.code().expect("an exit status")
+}
+
+pub fn path(path: &Path) -> &str {
+    path.to_str().expect("a UTF-8 path")
 }
