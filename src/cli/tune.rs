@@ -132,7 +132,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let weeks = weeks_judged(&summary, settings.detector().warmup_minutes);
     if weeks <= 0.0 {
         bail!(
-            "there is nothing to tune on: no account has more history than the first week, in which nothing is judged"
+            "there is nothing to tune on: no account has more history than the first day, in which nothing is judged"
         );
     }
     let tuned = tuned(&thresholds, &insights, before, weeks, arguments.max_alerts);

@@ -68,6 +68,9 @@ fn every_setting_can_stand_in_a_file() {
         lateness_minutes: 2_880,
         object_mib_max: 64,
         threads: Some(3),
+        missed_jobs: false,
+        budget_per_week: None,
+        model: None,
     };
     assert_eq!(settings, expected);
     assert_eq!(read("# nothing\n").expect("no settings"), Settings::default());
@@ -217,7 +220,7 @@ fn an_incident_that_starts_later_is_the_same() {
     let [low, high] = [-2.0, 4.0].map(|threshold| {
         let options = DetectorOptions { threshold: Some(threshold), ..DetectorOptions::default() };
         let mut detector = Detector::new(options, Model::from_json(DEFAULT_JSON).expect("the shipped model"));
-        incidents(&detector.fold(&closed, Minute(i64::MAX), 1).0)
+        incidents(&detector.fold(&closed, Minute(i64::MAX), 1).insights)
     });
     let changes = compare(&low, &high);
     assert!(!changes.changed.is_empty());

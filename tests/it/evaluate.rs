@@ -91,7 +91,7 @@ fn insights_are_taken_as_their_records_are_read() {
     let model = Model::from_json(DEFAULT_JSON).unwrap();
     let mut detector = Detector::new(DetectorOptions::default(), model);
     let closed = account.calls.close_before(account.end);
-    let insights = detector.fold(&closed, Minute(i64::MAX), 1).0;
+    let insights = detector.fold(&closed, Minute(i64::MAX), 1).insights;
     assert!(insights.len() >= 20);
     let lines: Vec<String> = insights.iter().map(crate::support::line).collect();
     let by_place = |mut found: Vec<Found>| {
@@ -178,7 +178,7 @@ fn a_trail_is_judged_as_the_account_it_was_written_from() {
     let mut account = labelled(&options, 0).unwrap();
     let mut detector = Detector::new(DetectorOptions::default(), Model::from_json(DEFAULT_JSON).unwrap());
     let closed = account.calls.close_before(Minute(i64::MAX));
-    let found = Found::from_insights(&detector.fold(&closed, Minute(i64::MAX), 1).0);
+    let found = Found::from_insights(&detector.fold(&closed, Minute(i64::MAX), 1).insights);
     let own = score(&account.truths, &found, account.live_from..account.end, 1);
     for (key, count) in [("truths", own.truths), ("found", own.found), ("false_alarms", own.false_alarms)] {
         assert_eq!(rows[0][key], count, "{key}");
