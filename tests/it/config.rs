@@ -168,7 +168,9 @@ fn tuning_says_what_a_scan_will_do() {
     }
     for line in [&lines[0], &lines[4], &lines[10]] {
         let flag = number(line, "threshold").to_string();
-        let found = scan(folder, &[], &["--threshold", &flag]);
+        // The line in force follows the account; all others are taken as they are.
+        let flags = ["--threshold", flag.as_str()];
+        let found = scan(folder, &[], if line == &lines[4] { &[] } else { &flags });
         assert_eq!(found.len() as f64 / 2.0, number(line, "alerts"), "at {flag}: starts and ends");
     }
     // For people: the line for the file, which is then in force.
