@@ -173,12 +173,12 @@ fn merged(sorted: &[f64], new: &[f64], old: &[f64]) -> Vec<f64> {
     let mut all = Vec::with_capacity(sorted.len() + new.len() - old.len());
     let (mut new, mut old) = (new.iter().peekable(), old.iter().peekable());
     let mut keep = |number: f64| {
-        if old.next_if(|oldest| oldest.total_cmp(&&number).is_eq()).is_none() {
+        if old.next_if(|oldest| oldest.total_cmp(&number).is_eq()).is_none() {
             all.push(number);
         }
     };
     for &number in sorted {
-        while let Some(&fresh) = new.next_if(|fresh| fresh.total_cmp(&&number).is_lt()) {
+        while let Some(&fresh) = new.next_if(|fresh| fresh.total_cmp(&number).is_lt()) {
             keep(fresh);
         }
         keep(number);

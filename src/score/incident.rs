@@ -56,10 +56,17 @@ impl Incident {
     }
 }
 
-/// The incidents of one series; rows in order of time.
-pub(super) fn incidents(rows: &[(Reading, Verdict)]) -> Vec<Incident> {
+/// A flagged row and its number among all rows of its series, in order of time.
+pub(super) struct FlaggedRow {
+    pub row: usize,
+    pub reading: Reading,
+    pub verdict: Verdict,
+}
+
+/// The incidents of one series.
+pub(super) fn incidents(flagged: &[FlaggedRow]) -> Vec<Incident> {
     let mut found: Vec<(usize, Incident)> = Vec::new();
-    for (place, (reading, verdict)) in rows.iter().enumerate().filter(|(_, (_, verdict))| verdict.flag) {
+    for FlaggedRow { row, reading, verdict } in flagged {
         let direction = if verdict.fall { Direction::Down } else { Direction::Up };
         let single = Incident {
             series: reading.series,
@@ -72,15 +79,15 @@ pub(super) fn incidents(rows: &[(Reading, Verdict)]) -> Vec<Incident> {
             direction,
         };
         match found.last_mut() {
-            Some((last, incident)) if place - *last <= ROWS_APART_MAX && incident.direction == direction => {
-                *last = place;
+            Some((last, incident)) if row - *last <= ROWS_APART_MAX && incident.direction == direction => {
+                *last = *row;
                 let start_s = incident.start_s;
                 if verdict.score > incident.peak_score {
                     *incident = Incident { start_s, ..single };
                 }
                 incident.end_s = reading.time_s;
             }
-            _ => found.push((place, single)),
+            _ => found.push((*row, single)),
         }
     }
     found.into_iter().map(|(_, incident)| incident).collect()

@@ -2,11 +2,13 @@
 //! [`Scorer`]. Verdicts come back in the order of the table. Shares series out among threads; order of rows and number
 //! of threads change nothing.
 
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use thiserror::Error;
 
-use super::incident::{Incident, incidents};
+use super::incident::{FlaggedRow, Incident, incidents};
 use super::table::{Reading, Table};
 use super::{STEP_S_MAX, STEP_S_MIN, Scorer, Verdict};
 
@@ -62,6 +64,19 @@ struct Part {
     gaps: usize,
 }
 
+impl Part {
+    /// Adds another series, and puts its verdicts where they belong.
+    fn take(&mut self, other: Part, verdicts: &mut [Verdict]) {
+        for (place, verdict) in other.verdicts {
+            verdicts[place] = verdict;
+        }
+        self.incidents.extend(other.incidents);
+        self.irregular += other.irregular;
+        self.doubled += other.doubled;
+        self.gaps += other.gaps;
+    }
+}
+
 /// Scores all series of a table.
 pub fn score(table: &Table, options: &Options) -> Result<Scored, SeriesError> {
     let mut places: Vec<Vec<usize>> = vec![Vec::new(); table.series.len()];
@@ -76,44 +91,39 @@ pub fn score(table: &Table, options: &Options) -> Result<Scored, SeriesError> {
         Missing::Unknown => None,
         Missing::Zero => Some(grid(table, &places)),
     };
+    let silent = Verdict { expected: None, band: None, score: 0.0, flag: false, fall: false };
+    let all = Mutex::new((vec![silent; table.rows.len()], Part::default()));
     let next = AtomicUsize::new(0);
-    let work = || {
-        let mut parts = Vec::new();
-        while let Some(rows) = places.get(next.fetch_add(1, Ordering::Relaxed)) {
-            parts.push(fold(table, rows, grid_s, last_s, options)?);
+    // The place of a series that cannot be scored, and why.
+    let work = || loop {
+        let place = next.fetch_add(1, Ordering::Relaxed);
+        let Some(rows) = places.get(place) else { return None };
+        match fold(table, rows, grid_s, last_s, options) {
+            Ok(part) => {
+                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                let (verdicts, sum) = &mut *all;
+                sum.take(part, verdicts);
+            }
+            Err(error) => return Some((place, error)),
         }
-        Ok(parts)
     };
     let threads = options.threads.clamp(1, places.len().max(1));
-    let parts: Vec<Result<Vec<Part>, SeriesError>> = if threads == 1 {
-        vec![work()]
+    let failed = if threads == 1 {
+        work()
     } else {
         std::thread::scope(|scope| {
             let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            let join = |handle: std::thread::ScopedJoinHandle<'_, _>| {
-                handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            handles.into_iter().map(join).collect()
+            let joined = handles.into_iter().map(|handle| handle.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            joined.collect::<Vec<_>>().into_iter().flatten().min_by_key(|(place, _)| *place)
         })
     };
-
-    let silent = Verdict { expected: None, band: None, score: 0.0, flag: false, fall: false };
-    let mut scored = Scored { verdicts: vec![silent; table.rows.len()], ..Scored::default() };
-    let (mut irregular, mut doubled, mut gaps) = (0, 0, 0);
-    for part in parts {
-        for part in part? {
-            for (place, verdict) in part.verdicts {
-                scored.verdicts[place] = verdict;
-            }
-            scored.incidents.extend(part.incidents);
-            irregular += part.irregular;
-            doubled += part.doubled;
-            gaps += part.gaps;
-        }
+    if let Some((_, error)) = failed {
+        return Err(error);
     }
-    scored.incidents.sort_by(|a, b| {
-        (a.start_s, &table.series[a.series as usize]).cmp(&(b.start_s, &table.series[b.series as usize]))
-    });
+    let (verdicts, Part { mut incidents, irregular, doubled, gaps, .. }) =
+        all.into_inner().unwrap_or_else(PoisonError::into_inner);
+    incidents.sort_by_key(|one| (one.start_s, &table.series[one.series as usize]));
+    let mut scored = Scored { verdicts, incidents, notes: Vec::new() };
     let missing = table.rows.iter().filter(|reading| !reading.value.is_finite()).count();
     let negative = table.rows.iter().filter(|reading| reading.value < 0.0).count();
     let gaps_mean = if grid_s.is_some() { "filled with zeros" } else { "taken as unknown, not as zero" };
@@ -200,26 +210,36 @@ fn fold(
         }
     }
     let mut scorer = Scorer::new(step_s, options.threshold);
-    let mut rows: Vec<(Reading, Verdict)> = Vec::with_capacity(places.len());
-    part.verdicts.reserve_exact(places.len());
-    let mut time_s = table.rows[first].time_s;
-    let mut zeros_until = |scorer: &mut Scorer, rows: &mut Vec<(Reading, Verdict)>, until_s: i64| {
-        let Some(step) = fill_s else { return };
-        while time_s < until_s {
-            let zero = Reading { series: table.rows[first].series, time_s, value: 0.0 };
-            rows.push((zero, scorer.row(time_s, Some(0.0))));
-            time_s += step;
+    let mut flagged: Vec<FlaggedRow> = Vec::new();
+    let mut row = 0;
+    let mut verdict_on = |reading: Reading| {
+        let verdict = scorer.row(reading.time_s, Some(reading.value));
+        if verdict.flag {
+            flagged.push(FlaggedRow { row, reading, verdict });
         }
-        time_s = time_s.max(until_s + step);
+        row += 1;
+        verdict
     };
+    part.verdicts.reserve_exact(places.len());
+    // The first time that is not there yet.
+    let mut next_s = table.rows[first].time_s;
     for &place in &places {
         let reading = table.rows[place];
-        zeros_until(&mut scorer, &mut rows, reading.time_s);
-        let verdict = scorer.row(reading.time_s, Some(reading.value));
-        rows.push((reading, verdict));
-        part.verdicts.push((place, verdict));
+        if let Some(step) = fill_s {
+            while next_s < reading.time_s {
+                verdict_on(Reading { time_s: next_s, value: 0.0, ..reading });
+                next_s += step;
+            }
+            next_s = reading.time_s + step;
+        }
+        part.verdicts.push((place, verdict_on(reading)));
     }
-    zeros_until(&mut scorer, &mut rows, last_s.saturating_add(1));
-    part.incidents = incidents(&rows);
+    if let Some(step) = fill_s {
+        while next_s <= last_s {
+            verdict_on(Reading { series: table.rows[first].series, time_s: next_s, value: 0.0 });
+            next_s += step;
+        }
+    }
+    part.incidents = incidents(&flagged);
     Ok(part)
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use chrono::DateTime;
+use chrono::{DateTime, Timelike};
 use serde_json::Value;
 
 use super::incident::Incident;
@@ -138,16 +138,45 @@ pub(super) fn number(value: f64, digits: usize) -> String {
         return if value.abs() < 1e15 { value.to_string() } else { format!("{value:e}") };
     }
     let magnitude = value.abs().log10().floor();
-    let decimals = (digits as f64 - 1.0 - magnitude).max(0.0) as usize;
-    if magnitude >= 15.0 {
+    let decimals = digits as f64 - 1.0 - magnitude;
+    if magnitude >= 15.0 || decimals > 300.0 {
         return format!("{value:.*e}", digits.saturating_sub(1));
     }
-    let text = format!("{value:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+    // The shortest text of the nearest number with so many digits: much faster than printing so many digits exactly.
+    let scale = 10f64.powf(decimals.abs());
+    let rounded = if decimals >= 0.0 { (value * scale).round() / scale } else { (value / scale).round() * scale };
+    rounded.to_string()
 }
 
 /// `2026-03-04T14:07:00Z`
 pub(super) fn time(second: i64) -> String {
-    DateTime::from_timestamp(second, 0)
-        .map_or_else(|| second.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%SZ").to_string())
+    let Some(time) = DateTime::from_timestamp(second, 0) else { return second.to_string() };
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    format!("{}T{hour:02}:{minute:02}:{second:02}Z", time.date_naive())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_exact_enough() {
+        for (value, digits, text) in [
+            (0.0, 6, "0"),
+            (-0.5, 6, "-0.5"),
+            (1234.5678, 6, "1234.57"),
+            (123_456_789.0, 6, "123457000"),
+            (0.000_123_456_789, 6, "0.000123457"),
+            (9.9999999, 6, "10"),
+            (f64::NAN, 6, ""),
+            (1e300, 6, "1.00000e300"),
+            (1e-300, 2, "1.0e-300"),
+            (104.0, usize::MAX, "104"),
+            (0.1, usize::MAX, "0.1"),
+            (1e18, usize::MAX, "1e18"),
+        ] {
+            assert_eq!(number(value, digits), text);
+        }
+        assert_eq!(time(1_530_626_400), "2018-07-03T14:00:00Z");
+    }
 }

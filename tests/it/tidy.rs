@@ -35,8 +35,9 @@ const NOT_IN_CORE: [&str; 16] = [
 const THREADS_IN_CORE: (&str, &str) = ("detector", "std::thread::scope(");
 
 /// Crates, and the only modules that may use them.
-const CRATE_USERS: [(&str, &[&str]); 17] = [
+const CRATE_USERS: [(&str, &[&str]); 18] = [
     ("polars", &["store"]),
+    ("csv", &["score"]),
     ("plotters", &["report"]),
     ("resvg", &["report"]),
     ("notosans", &["report"]),
