@@ -7,6 +7,9 @@ use super::text::{number, time};
 /// Flagged rows no farther apart than this many rows are one incident.
 const ROWS_APART_MAX: usize = 3;
 
+/// From here on a sentence does not say how rare.
+const YEAR_DAYS: f64 = 365.0;
+
 /// Which side of the expectation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -46,12 +49,18 @@ impl Incident {
             (Direction::Up, ratio) => format!(", {} times as much", number(ratio, 2)),
             (Direction::Down, ratio) => format!(", {} % of it", number(100.0 * ratio, 2)),
         };
+        // No history of weeks tells centuries from millennia.
+        let days = self.peak_score.exp();
+        let rarity = if days < YEAR_DAYS {
+            format!("as rare as once in {} days", number(days, 2))
+        } else {
+            "rarer than once a year".to_owned()
+        };
         format!(
-            "{} at {} where {} was expected{ratio}; as rare as once in {} days",
+            "{} at {} where {} was expected{ratio}; {rarity}",
             number(self.observed, 6),
             time(self.peak_s),
             number(self.expected, 3),
-            number(self.peak_score.exp(), 2),
         )
     }
 }

@@ -161,7 +161,7 @@ impl Scorer {
             self.contextual.settle(spread_min);
             self.falls.iter_mut().for_each(|fall| fall.history.settle(spread_min));
         }
-        let expected = self.season.expected(time_s);
+        let expected = self.season.expected(time_s).map(|expected| expected.max(self.lowest_possible()));
         let mut verdict = Verdict { expected, band: self.band(expected), score: 0.0, flag: false, fall: false };
         let Some(value) = value.filter(|value| value.is_finite()) else { return verdict };
         let (mut rise, mut fall) = (0.0, 0.0);
@@ -193,8 +193,11 @@ impl Scorer {
     fn band(&self, expected: Option<f64>) -> Option<(f64, f64)> {
         let (below, above) = self.contextual.band(self.threshold)?;
         let expected = expected?;
-        // A series that never was negative is not expected to be.
-        let lowest_possible = if self.lowest >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
-        Some(((expected + below).max(lowest_possible), expected + above))
+        Some(((expected + below).max(self.lowest_possible()), expected + above))
+    }
+
+    /// A series that never was negative is not expected to be.
+    fn lowest_possible(&self) -> f64 {
+        if self.lowest >= 0.0 { 0.0 } else { f64::NEG_INFINITY }
     }
 }

@@ -97,7 +97,7 @@ pub fn score(table: &Table, options: &Options) -> Result<Scored, SeriesError> {
     // The place of a series that cannot be scored, and why.
     let work = || loop {
         let place = next.fetch_add(1, Ordering::Relaxed);
-        let Some(rows) = places.get(place) else { return None };
+        let rows = places.get(place)?;
         match fold(table, rows, grid_s, last_s, options) {
             Ok(part) => {
                 let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
