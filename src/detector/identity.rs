@@ -57,7 +57,7 @@ struct Share<K> {
 /// Adds up by value.
 fn shares<K: Ord + Copy>(rows: impl Iterator<Item = Share<K>>) -> Vec<Share<K>> {
     let mut rows: Vec<Share<K>> = rows.collect();
-    rows.sort_unstable_by(|a, b| a.value.cmp(&b.value));
+    rows.sort_unstable_by_key(|row| row.value);
     rows.dedup_by(|next, kept| {
         let same = next.value == kept.value;
         if same {

@@ -80,7 +80,7 @@ pub struct Judge {
     history: History,
     hot: Option<Box<Hot>>,
     /// Maxima of the hours of incidents, which are no record until they have come again.
-    withheld: Option<Box<Vec<HourMax>>>,
+    withheld: Option<Box<[HourMax]>>,
 }
 
 /// What is needed only within two hours of calls.
@@ -291,7 +291,7 @@ impl Judge {
     /// What an incident withheld becomes a record after all once it has come again: then it is a habit, no attack.
     fn commit_hour(&mut self, hour: u32, mut max: [u32; 4], withheld: [u32; 4]) {
         if withheld != [0; 4] {
-            let past = self.withheld.get_or_insert_default();
+            let mut past = self.withheld.take().unwrap_or_default().into_vec();
             past.retain(|old| old.hour + WITHHELD_HOURS >= hour);
             let near = |apart: u32, period: u32| (apart + 1) % period <= 2;
             let weekly = past.iter().filter(|old| {
@@ -309,6 +309,7 @@ impl Judge {
                 max.iter_mut().zip(withheld).for_each(|(max, withheld)| *max = (*max).max(withheld));
             }
             past.push(HourMax { hour, max: withheld });
+            self.withheld = Some(past.into());
         }
         self.history.push(HourMax { hour, max });
     }

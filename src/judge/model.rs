@@ -51,8 +51,8 @@ impl Calibration {
     /// The piece of the curve, as (line, ln rate) pairs, that holds a line or a rate; the outer ones go on.
     fn piece(&self, beyond: impl Fn(f64, f64) -> bool) -> Option<[(f64, f64); 2]> {
         let points: Vec<(f64, f64)> = self.lines.iter().copied().zip(self.ln_per_series_day.iter().copied()).collect();
-        let pieces = points.windows(2).map(|pair| [pair[0], pair[1]]);
-        pieces.clone().find(|pair| !beyond(pair[1].0, pair[1].1)).or_else(|| pieces.last())
+        let mut pieces = points.windows(2).map(|pair| [pair[0], pair[1]]);
+        pieces.clone().find(|pair| !beyond(pair[1].0, pair[1].1)).or_else(|| pieces.next_back())
     }
 }
 
