@@ -3,9 +3,11 @@
 //!
 //! A value is text wherever it stands, so that a file, a variable and a flag can never disagree about what it means.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use chrono::NaiveDate;
 use thiserror::Error;
 use toml::de::{DeTable, DeValue};
 
@@ -24,6 +26,8 @@ pub struct Settings {
     pub drops: bool,
     /// Also reports jobs by the clock that did not come.
     pub missed_jobs: bool,
+    /// Days since 1970 (UTC) on which silence is not reported.
+    pub holidays: BTreeSet<u32>,
     /// A score at or above it is an alarm; `None`: the model's own line.
     pub threshold: Option<f64>,
     /// Instead of a threshold: false alarms per account and week.
@@ -44,6 +48,7 @@ impl Default for Settings {
             call_rate: CallRate::default(),
             drops: false,
             missed_jobs: false,
+            holidays: BTreeSet::new(),
             threshold: None,
             budget_per_week: None,
             model: None,
@@ -70,10 +75,11 @@ pub enum ConfigError {
 type Set = fn(&mut Settings, &str) -> Result<(), String>;
 
 /// Every setting by the name that it has in a file; in the environment it is upper case.
-const KEYS: [(&str, Set); 9] = [
+const KEYS: [(&str, Set); 10] = [
     ("call_rate", |settings, text| parse_call_rate(text).map(|value| settings.call_rate = value)),
     ("direction", |settings, text| parse_direction(text).map(|value| settings.drops = value)),
     ("missed_jobs", |settings, text| parse_flag(text).map(|value| settings.missed_jobs = value)),
+    ("holidays", |settings, text| parse_days(text).map(|value| settings.holidays = value)),
     ("threshold", |settings, text| parse_threshold(text).map(|value| settings.threshold = Some(value))),
     ("budget", |settings, text| parse_budget(text).map(|value| settings.budget_per_week = Some(value))),
     ("model", |settings, text| {
@@ -159,7 +165,8 @@ impl Settings {
     /// Those that the detector takes.
     pub fn detector(&self) -> Options {
         let &Settings { call_rate, drops, missed_jobs, threshold, budget_per_week, .. } = self;
-        Options { call_rate, drops, missed_jobs, threshold, budget_per_week, ..Options::default() }
+        let holidays = self.holidays.clone();
+        Options { call_rate, drops, missed_jobs, holidays, threshold, budget_per_week, ..Options::default() }
     }
 }
 
@@ -236,6 +243,16 @@ pub fn parse_direction(text: &str) -> Result<bool, String> {
 /// `true` or `false`.
 pub fn parse_flag(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| format!("{text}: neither true nor false"))
+}
+
+/// Dates separated by commas: `2026-12-25, 2026-12-26`; days since 1970.
+pub fn parse_days(text: &str) -> Result<BTreeSet<u32>, String> {
+    let day = |part: &str| {
+        let date: Option<NaiveDate> = part.trim().parse().ok();
+        let day = date.and_then(|date| u32::try_from(date.to_epoch_days()).ok());
+        day.ok_or_else(|| format!("{}: not a date like 2026-12-25", part.trim()))
+    };
+    text.split(',').filter(|part| !part.trim().is_empty()).map(day).collect()
 }
 
 pub fn parse_threshold(text: &str) -> Result<f64, String> {

@@ -1,5 +1,6 @@
 //! The flags that are settings too: flag, then environment, then file, then default.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,13 +9,16 @@ use anyhow::Context;
 use super::default_threads;
 use crate::baseline::{Pooled, Priors, Seasons};
 use crate::config::{
-    Settings, parse_budget, parse_call_rate, parse_direction, parse_mebibytes, parse_minutes, parse_threads,
-    parse_threshold,
+    Settings, parse_budget, parse_call_rate, parse_days, parse_direction, parse_mebibytes, parse_minutes,
+    parse_threads, parse_threshold,
 };
 use crate::detector::{CallRate, Detector, Options};
 use crate::event::Limits;
 use crate::judge::{DEFAULT_JSON, Model};
 use crate::run::{self, Filter};
+
+/// By this name clap takes it as one value.
+type Days = BTreeSet<u32>;
 
 #[derive(clap::Args)]
 #[command(next_help_heading = "Settings, also in highwater.toml and as HIGHWATER_* in the environment")]
@@ -28,6 +32,9 @@ pub(super) struct Flags {
     /// Also reports jobs that come by the clock and did not come.
     #[arg(long)]
     missed_jobs: bool,
+    /// Dates on which silence is not reported, with commas between them: 2026-12-25,2026-12-26.
+    #[arg(long, value_parser = parse_days, value_name = "DATES")]
+    holidays: Option<Days>,
     /// Score from which on a minute is an alarm; `highwater tune` helps to choose it [default: the model's].
     #[arg(long, value_parser = parse_threshold, value_name = "SCORE", allow_negative_numbers = true)]
     threshold: Option<f64>,
@@ -58,6 +65,7 @@ impl Flags {
             call_rate: self.call_rate.unwrap_or(settings.call_rate),
             drops: self.direction.unwrap_or(settings.drops),
             missed_jobs: self.missed_jobs || settings.missed_jobs,
+            holidays: self.holidays.clone().unwrap_or(settings.holidays),
             threshold: self.threshold.or(settings.threshold).filter(|_| self.budget.is_none()),
             budget_per_week: self.budget.or(settings.budget_per_week).filter(|_| self.threshold.is_none()),
             model: self.model.clone().or(settings.model),

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Options;
 use crate::event::MINUTES_PER_DAY;
 use crate::judge::Model;
 
@@ -18,6 +19,7 @@ const DEFAULT_PER_WEEK: f64 = 0.45;
 
 /// How much higher the line begins in an account without history, and for how many days it stays above.
 const YOUTH_RISE: f64 = 2.6;
+const YOUTH_RISE_LENT: f64 = 0.6;
 const YOUTH_DAYS: f64 = 7.0;
 
 /// Active series of an account that nothing is known of yet.
@@ -80,15 +82,21 @@ impl Account {
         self.today.add(seen);
     }
 
+    /// Whole days of UTC that it has been known at the beginning of `day`, the first one as a whole.
+    pub(super) fn age_days(&self, day: u32) -> u32 {
+        day.saturating_sub(self.first / MINUTES_PER_DAY as u32)
+    }
+
     /// The line of a day: `threshold` as it is; or the one that keeps a budget of false alarms a week; or, by default,
-    /// the model's, raised where the account would go beyond [`DEFAULT_PER_WEEK`], and while its history is young.
-    pub(super) fn line(&self, model: &Model, threshold: Option<f64>, budget: Option<f64>, day: u32) -> f64 {
-        if let Some(threshold) = threshold {
+    /// the model's, raised where the account would go beyond [`DEFAULT_PER_WEEK`], and while its history is young; less so for a
+    /// series of which other accounts have `lent` their records.
+    pub(super) fn line(&self, model: &Model, options: &Options, day: u32, lent: bool) -> f64 {
+        if let Some(threshold) = options.threshold {
             return threshold;
         }
-        let age_days = f64::from(day.saturating_sub(self.first / MINUTES_PER_DAY as u32));
-        let youth = YOUTH_RISE * (1.0 - age_days / YOUTH_DAYS).max(0.0);
-        match budget {
+        let rise = if lent { YOUTH_RISE_LENT } else { YOUTH_RISE };
+        let youth = rise * (1.0 - f64::from(self.age_days(day)) / YOUTH_DAYS).max(0.0);
+        match options.budget_per_week {
             Some(per_week) => self.line_of(model, per_week) + youth,
             None => self.line_of(model, DEFAULT_PER_WEEK).max(model.threshold) + youth,
         }
@@ -131,7 +139,12 @@ mod tests {
     fn a_smaller_budget_a_larger_and_a_livelier_account_need_a_higher_line() {
         let model = model();
         let line = |active, near_alarms, budget| {
-            after(28, Seen { active, near_alarms }).line(&model, None, Some(budget), 20_028)
+            after(28, Seen { active, near_alarms }).line(
+                &model,
+                &Options { budget_per_week: Some(budget), ..Options::default() },
+                20_028,
+                false,
+            )
         };
         assert!(line(50, 2, 0.1) > line(50, 2, 1.0) && line(50, 2, 1.0) > line(50, 2, 10.0));
         assert!(line(200, 8, 1.0) > line(50, 2, 1.0));
@@ -146,8 +159,10 @@ mod tests {
     fn a_threshold_is_taken_as_it_is_and_youth_raises_the_rest() {
         let model = model();
         let account = after(2, Seen { active: 20, near_alarms: 0 });
-        assert_eq!(account.line(&model, Some(0.7), Some(3.0), 20_002), 0.7);
-        let (young, old) = (account.line(&model, None, None, 20_002), account.line(&model, None, None, 20_010));
-        assert!(young > old && old >= model.threshold);
+        let fixed = Options { threshold: Some(0.7), budget_per_week: Some(3.0), ..Options::default() };
+        assert_eq!(account.line(&model, &fixed, 20_002, false), 0.7);
+        let line = |day, lent| account.line(&model, &Options::default(), day, lent);
+        assert!(line(20_002, false) > line(20_002, true) && line(20_002, true) > line(20_010, false));
+        assert!(line(20_010, true) >= model.threshold);
     }
 }

@@ -7,6 +7,7 @@
 mod account;
 mod identity;
 mod near;
+mod organisation;
 mod series;
 mod snapshot;
 
@@ -27,6 +28,7 @@ use crate::judge::{FEATURE_COUNT, Model};
 use crate::window::{Api, Attribute, Calls, Closed, Dictionary, OTHER, Tally};
 use account::{Account, Seen};
 pub use near::{NearAlarm, NearRecord};
+use organisation::{Organisation, informed};
 pub use series::Findings;
 use series::{Caller, Cell, Context, Series};
 pub use snapshot::SnapshotError;
@@ -48,6 +50,8 @@ pub struct Options {
     pub drops: bool,
     /// Also report jobs by the clock that do not come.
     pub missed_jobs: bool,
+    /// Days since 1970 (UTC) on which silence is no news, nor is it in the half day after, while the day lasts elsewhere.
+    pub holidays: BTreeSet<u32>,
     /// No verdict in an account before this much history.
     pub warmup_minutes: u32,
     /// Keep what was measured in [`Advance::candidates`], for fitting the judge.
@@ -66,6 +70,7 @@ impl Default for Options {
             call_rate: CallRate::Write,
             drops: false,
             missed_jobs: false,
+            holidays: BTreeSet::new(),
             warmup_minutes: MINUTES_PER_DAY as u32,
             threshold: None,
             budget_per_week: None,
@@ -78,6 +83,12 @@ impl Options {
     /// Silence is told of, so every series is looked at, and where the trail has gaps must be known.
     fn looks_for_silence(&self) -> bool {
         self.drops || self.missed_jobs
+    }
+
+    /// Whether silence in this hour since 1970 is no news.
+    pub(crate) fn is_holiday(&self, hour: u32) -> bool {
+        const ELSEWHERE_HOURS: u32 = 12;
+        [hour, hour.saturating_sub(ELSEWHERE_HOURS)].iter().any(|hour| self.holidays.contains(&(hour / 24)))
     }
 }
 
@@ -115,6 +126,7 @@ pub struct Detector {
     frontier: Minute,
     tally: Tally,
     accounts: BTreeMap<u32, Account>,
+    organisation: Organisation,
     /// Hours with any call, by account and Region: a silent hour there is a gap in the trail, not a drop. Kept only
     /// where silence is looked for.
     active_hours: BTreeMap<(u32, u32), BTreeSet<u32>>,
@@ -147,11 +159,17 @@ pub(crate) struct Key {
 }
 
 /// The empty string's number.
-const NO_ERROR: u32 = 0;
+const NO_NAME: u32 = 0;
+const NO_ERROR: u32 = NO_NAME;
 
 impl Key {
     pub(crate) fn is_error_rate(self) -> bool {
         self.error_code != NO_ERROR
+    }
+
+    /// The same API and error, in no account and Region.
+    fn anywhere(self) -> Key {
+        Key { account: NO_NAME, region: NO_NAME, ..self }
     }
 }
 
@@ -286,6 +304,7 @@ impl Detector {
             frontier: Minute(0),
             tally: Tally::default(),
             accounts: BTreeMap::new(),
+            organisation: Organisation::default(),
             active_hours: BTreeMap::new(),
             keys: Vec::new(),
             series: Vec::new(),
@@ -353,6 +372,7 @@ impl Detector {
         for work in work.chunk_by(|a, b| a.day == b.day) {
             let day = work[0].day;
             self.accounts.values_mut().for_each(|account| account.roll_to(day));
+            self.organisation.roll_to(day, &self.accounts, &self.keys, &self.series);
             let found =
                 self.run(closed, &callers, work, now.min((day + 1).saturating_mul(MINUTES_PER_DAY as u32)), threads);
             all.insights.extend(found.insights);
@@ -369,11 +389,13 @@ impl Detector {
         for id in waiting {
             let (series, key) = (&mut self.series[id as usize], self.keys[id as usize]);
             let account = &self.accounts[&key.account];
+            let lent = self.organisation.lends(key, account);
             let context = Context {
                 options: &self.options,
                 model: &self.model,
                 model_name: &self.model_name,
-                peers: self.pooled.peers(key.class),
+                peers: informed(self.pooled.peers(key.class), lent),
+                lent,
                 callers: &self.callers,
                 names: &self.names,
                 threshold: self.model.threshold,
@@ -447,7 +469,7 @@ impl Detector {
     fn run(&mut self, closed: &Closed, callers: &[Caller], work: &[Work], now: u32, threads: usize) -> Findings {
         let (options, model, model_name, all_callers) = (&self.options, &self.model, &self.model_name, &self.callers);
         let (accounts, active_hours, keys, names) = (&self.accounts, &self.active_hours, &self.keys, &self.names);
-        let pooled = &self.pooled;
+        let (pooled, organisation) = (&self.pooled, &self.organisation);
         let fold = |work: &[Work], series: &mut [Series], first: u32| {
             let mut all = Findings::default();
             let (mut active, mut seen) = (Vec::new(), BTreeMap::<u32, Seen>::new());
@@ -455,14 +477,16 @@ impl Detector {
                 let key = keys[item.series as usize];
                 let series = &mut series[(item.series - first) as usize];
                 let account = &accounts[&key.account];
+                let lent = organisation.lends(key, account);
                 let context = Context {
                     options,
                     model,
                     model_name,
-                    peers: pooled.peers(key.class),
+                    peers: informed(pooled.peers(key.class), lent),
+                    lent,
                     callers: all_callers,
                     names,
-                    threshold: account.line(model, options.threshold, options.budget_per_week, item.day),
+                    threshold: account.line(model, options, item.day, lent.is_some()),
                     history_start: account.first,
                     active_hours: active_hours.get(&(key.account, key.region)),
                 };
@@ -546,12 +570,20 @@ impl Detector {
         let mut names = Names::new();
         let old = &self.names;
         let mut move_over = |name: u32| names.intern(old.get(name));
-        for key in &mut self.keys {
+        let mut rename = |key: &mut Key| {
             for name in [&mut key.account, &mut key.region, &mut key.event_source, &mut key.event_name] {
                 *name = move_over(*name);
             }
             key.error_code = move_over(key.error_code);
-        }
+        };
+        self.keys.iter_mut().for_each(&mut rename);
+        let reached = std::mem::take(&mut self.organisation.reached).into_iter();
+        self.organisation.reached = reached
+            .map(|(mut key, reached)| {
+                rename(&mut key);
+                (key, reached)
+            })
+            .collect();
         self.accounts = self.accounts.iter().map(|(account, minute)| (move_over(*account), *minute)).collect();
         self.active_hours = std::mem::take(&mut self.active_hours)
             .into_iter()

@@ -16,7 +16,7 @@ use crate::baseline::{Baseline, Peers, Predictive};
 use crate::episode::Episode;
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::{Attributed, BASELINE_DAYS, Closing, Direction, Evidence, Insight, Rate, State, baseline_from};
-use crate::judge::{FEATURE_COUNT, Judge, Model};
+use crate::judge::{FEATURE_COUNT, Judge, Model, Reached};
 use crate::window::Attribute;
 
 /// AWS averages a Start over five minutes.
@@ -55,6 +55,8 @@ pub(super) struct Context<'a> {
     pub(super) model_name: &'a Arc<str>,
     /// What the likes of the series have taught.
     pub(super) peers: Peers<'a>,
+    /// What the organisation's other accounts lend while this one is young.
+    pub(super) lent: Option<Reached>,
     pub(super) callers: &'a Callers,
     pub(super) names: &'a Names,
     /// A score at or above it is an alarm today.
@@ -193,6 +195,11 @@ impl Series {
         self.last != 0 && now.saturating_sub(self.last) > FORGET_MINUTES
     }
 
+    /// What it lends to young accounts of its organisation, from the time before `minute`, the first of a day.
+    pub(super) fn reached(&self, minute: u32, history_start: u32) -> Option<Reached> {
+        (self.last != 0 && !self.is_forgotten(minute)).then(|| self.judge.reached(minute, history_start))
+    }
+
     /// Folds in one minute.
     pub(super) fn step(&mut self, context: &Context, key: Key, cell: &Cell, out: &mut Findings) {
         let minute = cell.minute;
@@ -254,7 +261,7 @@ impl Series {
         let at = Minute(i64::from(minute));
         self.baseline.advance(at, context.peers);
         let ramps = self.baseline.ln_ramp_of_last_hour() > RAMP_GATE;
-        let counts = self.judge.measure(minute, cell.count, context.history_start, ramps)?;
+        let counts = self.judge.measure(minute, cell.count, context.history_start, ramps, context.lent)?;
         let predictive = self.baseline.predict(at, context.peers);
         let [_, _, sum_15, sum_60] = self.judge.sums();
         let surprise = |minutes: f64, sum: u32| (1.0 - predictive.ln_upper_tail(minutes, u64::from(sum))).ln();
@@ -546,7 +553,10 @@ impl Series {
             let count = self.baseline.count_in_hour(hour);
             let expected = predictive.mean() * 60.0;
             let ln_odds = predictive.ln_lower_tail(60.0, count);
-            let low = expected >= DROP_EXPECTED_MIN && ln_odds <= DROP_LN_ODDS && (count as f64) < 0.5 * expected;
+            let low = expected >= DROP_EXPECTED_MIN
+                && ln_odds <= DROP_LN_ODDS
+                && (count as f64) < 0.5 * expected
+                && !context.options.is_holiday(hour);
             match (self.drop.take(), low) {
                 (None, false) => {}
                 (None, true) => {

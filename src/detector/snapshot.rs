@@ -6,13 +6,13 @@ use thiserror::Error;
 
 use super::account::Account;
 use super::series::Series;
-use super::{Callers, Detector, Options};
+use super::{Callers, Detector, Key, Options};
 use crate::event::Minute;
-use crate::judge::Model;
+use crate::judge::{Model, Reached};
 use crate::window::{Dictionary, Tally};
 
 /// Raised with every change of what is stored.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]
@@ -32,6 +32,7 @@ struct Stored {
     frontier: i64,
     model: String,
     accounts: Vec<(String, Account)>,
+    organisation: (u32, Vec<([String; 5], String, Reached)>),
     active_hours: Vec<(String, String, Vec<u32>)>,
     series: Vec<([String; 5], String, Series)>,
     coarse: Vec<[String; 4]>,
@@ -59,6 +60,10 @@ impl Detector {
 
     /// The whole state, counts still open included.
     pub fn snapshot(&self) -> Result<Vec<u8>, SnapshotError> {
+        let texts = |key: &Key| {
+            let error_code = self.names.get(key.error_code).to_owned();
+            (self.names.api(*key).map(str::to_owned), error_code)
+        };
         let stored = Stored {
             frontier: self.frontier.0,
             model: self.models(),
@@ -67,6 +72,17 @@ impl Detector {
                 .iter()
                 .map(|(account, known)| (self.names.get(*account).to_owned(), *known))
                 .collect(),
+            organisation: (
+                self.organisation.day,
+                self.organisation
+                    .reached
+                    .iter()
+                    .map(|(key, reached)| {
+                        let (api, error_code) = texts(key);
+                        (api, error_code, *reached)
+                    })
+                    .collect(),
+            ),
             active_hours: self
                 .active_hours
                 .iter()
@@ -80,8 +96,8 @@ impl Detector {
                 .iter()
                 .zip(&self.series)
                 .map(|(key, series)| {
-                    let error_code = self.names.get(key.error_code).to_owned();
-                    (self.names.api(*key).map(str::to_owned), error_code, series.clone())
+                    let (api, error_code) = texts(key);
+                    (api, error_code, series.clone())
                 })
                 .collect(),
             coarse: lists(&self.callers.coarse),
@@ -132,6 +148,11 @@ impl Detector {
         for (account, known) in &stored.accounts {
             let account = detector.names.intern(account);
             detector.accounts.insert(account, *known);
+        }
+        detector.organisation.day = stored.organisation.0;
+        for (api, error_code, reached) in &stored.organisation.1 {
+            let key = detector.names.key(api.each_ref().map(String::as_str), error_code);
+            detector.organisation.reached.insert(key, *reached);
         }
         for (account, region, hours) in stored.active_hours {
             let place = (detector.names.intern(&account), detector.names.intern(&region));

@@ -63,6 +63,16 @@ pub struct References {
     pub spread: [Spread; 2],
 }
 
+impl References {
+    /// Lets these records, by scale, count at any time of day and week.
+    pub fn raise(&mut self, ln_record: [f64; 4]) {
+        let [_, _, of_15, of_60] = ln_record;
+        self.record.iter_mut().zip(ln_record).for_each(|(own, other)| *own = own.max(other));
+        self.time_of_day.iter_mut().zip([of_15, of_60]).for_each(|(own, other)| *own = own.max(other));
+        self.hour_of_week = self.hour_of_week.max(of_60);
+    }
+}
+
 /// Mean and standard deviation of the logarithms of daily maxima, over the past days with calls; the latter shrunk
 /// towards what most series show, so that two alike days promise nothing.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,4 +1,4 @@
-//! Is this minute unusual for its series? [`Judge`] keeps what a series has done and turns a minute into 17 features;
+//! Is this minute unusual for its series? [`Judge`] keeps what a series has done and turns a minute's counts into 22 features;
 //! [`Model`] turns those into a score. Knows neither who called nor what an incident is; time comes with each call.
 //!
 //! Source: the project's judge reference (record ratios and a monotone additive logistic); the port is checked against
@@ -62,6 +62,15 @@ fn decay(steps: u32, half_life: f64) -> f64 {
 /// Sum of `decay(i)` for `i` in `0..steps`: the weight of that many units of time.
 fn elapsed(steps: u32, half_life: f64) -> f64 {
     (1.0 - decay(steps, half_life)) / (1.0 - decay(1, half_life))
+}
+
+/// How far a series went, in short: what may stand for one that has no past.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reached {
+    /// Natural logarithms of one plus the record of 14 days, by scale.
+    pub ln_record: [f64; 4],
+    /// Mean calls per minute; what is further back counts less, by half for each week.
+    pub per_minute: f64,
 }
 
 /// What one series has done so far. Idle time costs nothing: everything fades when it is next looked at.
@@ -135,13 +144,15 @@ impl Hot {
 
 impl Judge {
     /// Takes in a minute's calls and measures it, if it is worth a score. `history_start` is the first minute that
-    /// anything is known of; minutes come in ascending order and each is followed by [`Judge::learn`].
+    /// anything is known of; `lent`: records of others that count as its own. Minutes come in ascending order and each
+    /// is followed by [`Judge::learn`].
     pub fn measure(
         &mut self,
         minute: u32,
         count: u32,
         history_start: u32,
         ramps: bool,
+        lent: Option<Reached>,
     ) -> Option<[f64; COUNT_FEATURES]> {
         self.roll_hours(minute / 60);
         let hot = self.hot.get_or_insert_default();
@@ -152,7 +163,7 @@ impl Judge {
             return None;
         }
         let hour = minute / 60;
-        let references = match hot.references {
+        let mut references = match hot.references {
             Some((of, references)) if of == hour => references,
             _ => {
                 let references = self.history.references(hour);
@@ -160,6 +171,9 @@ impl Judge {
                 references
             }
         };
+        if let Some(lent) = lent {
+            references.raise(lent.ln_record);
+        }
         let ln = [s1, s5, s15, s60].map(|sum| (1.0 + f64::from(sum)).ln());
         let r: [f64; 4] = std::array::from_fn(|scale| ln[scale] - references.record[scale]);
         let h = [ln[2] - references.time_of_day[0], ln[3] - references.time_of_day[1]];
@@ -214,6 +228,18 @@ impl Judge {
         hot.minutes = if idle >= 64 { 1 } else { hot.minutes << idle | 1 };
         hot.raise_hour_max(minute, self.frozen_until);
         self.history.note(minute, count, hot.sums[3], minute < self.frozen_until);
+    }
+
+    /// What this series has reached before `minute`, which begins a clock hour.
+    pub fn reached(&self, minute: u32, history_start: u32) -> Reached {
+        // Ending the last hour is not to be seen by the series itself: it may go on.
+        let mut ended = self.clone();
+        ended.commit_hours(minute / 60);
+        let calls = f64::from(self.calls) * decay(minute.saturating_sub(self.last), HALF_LIFE_MINUTES);
+        Reached {
+            ln_record: ended.history.references(minute / 60).record,
+            per_minute: calls / elapsed(minute.saturating_sub(history_start), HALF_LIFE_MINUTES).max(1.0),
+        }
     }
 
     /// The last runs, in order of time; the last may go on.

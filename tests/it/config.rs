@@ -58,8 +58,7 @@ fn scan(folder: &Path, variables: &[(&str, &str)], flags: &[&str]) -> Vec<(Strin
 
 #[test]
 fn every_setting_can_stand_in_a_file() {
-    let text =
-        "call_rate = \"all\"\ndirection = \"both\"\nthreshold = 1.5\nlateness = \"2d\"\nobject_max = 64\nthreads = 3\n";
+    let text = "call_rate = \"all\"\ndirection = \"both\"\nholidays = \"2026-12-25, 1970-01-02\"\nthreshold = 1.5\nlateness = \"2d\"\nobject_max = 64\nthreads = 3\n";
     let settings = read(text).expect("settings");
     let expected = Settings {
         call_rate: CallRate::All,
@@ -69,6 +68,7 @@ fn every_setting_can_stand_in_a_file() {
         object_mib_max: 64,
         threads: Some(3),
         missed_jobs: false,
+        holidays: [1, 20_812].into(),
         budget_per_week: None,
         model: None,
     };
@@ -84,7 +84,8 @@ fn an_unknown_setting_is_named_with_its_line_and_the_nearest_right_one() {
     assert!(wrong("call-rate = \"all\"").ends_with("did you mean call_rate?"));
     let error = wrong("colour = \"blue\"");
     assert!(
-        error.contains("highwater.toml:1") && error.contains("there are call_rate, direction, missed_jobs, threshold"),
+        error.contains("highwater.toml:1")
+            && error.contains("there are call_rate, direction, missed_jobs, holidays, threshold"),
         "{error}"
     );
     let error = wrong("[detector]\nthreshold = 1\n");
@@ -96,6 +97,7 @@ fn a_wrong_value_is_named_with_its_line_and_what_would_be_right() {
     for (text, line, part) in [
         ("call_rate = \"reads\"", 1, "neither write nor all"),
         ("direction = true", 1, "neither up nor both"),
+        ("holidays = \"2026-12-25,Easter\"", 1, "Easter: not a date like 2026-12-25"),
         ("threads = 2\nthreshold = nan", 2, "not a number"),
         ("threshold = \"high\"", 1, "not a number like -0.3"),
         ("lateness = 3", 1, "not a length of time"),

@@ -151,19 +151,64 @@ fn a_silent_hour_is_told_only_when_asked_and_never_when_the_whole_region_is_sile
         }
         traffic
     };
-    let drops = || {
-        let options = Options { drops: true, ..Options::default() };
+    let drops = |holidays: &[u32]| {
+        let options = Options { drops: true, holidays: holidays.iter().copied().collect(), ..Options::default() };
         Detector::new(options, Model::from_json(DEFAULT_JSON).expect("a model"))
     };
     check(&traffic(true), &[]);
-    check_with(drops(), &traffic(false), &[]);
-    let mut detector = drops();
+    check_with(drops(&[]), &traffic(false), &[]);
+    let today = (minute(10 * DAY).0 / DAY) as u32;
+    // It begins at ten in the morning: the day before is over everywhere but in the far west.
+    check_with(drops(&[today]), &traffic(true), &[]);
+    check_with(drops(&[today - 1]), &traffic(true), &["PutImage calls start 15120", "PutImage calls end 15240 0"]);
+    let mut detector = drops(&[]);
     detector.merge(tally(&traffic(true)));
     let insights = detector.advance(highwater::event::Minute(i64::MAX), 1).insights;
     let lines = told(&insights);
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert_eq!(lines[0], format!("PutImage calls start {}", 10 * DAY + 600));
     assert_eq!(insights[0].to_record(false).highwater.map(|extra| extra.direction), Some("down".to_owned()));
+}
+
+/// Two accounts that run a job at noon on Sundays, for as long as anyone knows, and a third one that begins on a Monday
+/// and runs it too.
+fn organisation(others: u32) -> Tally {
+    let mut tally = Tally::default();
+    for account in 0..=others {
+        let account_id = format!("00000000000{account}");
+        for m in (if account == 0 { 21 * DAY } else { 0 })..28 * DAY {
+            let (day, time) = (m / DAY, m % DAY);
+            let job = if day % 7 == 6 && (720..725).contains(&time) { 40 } else { 0 };
+            for call in 0..job + u64::from(m % 10 == 0) {
+                let name = if call < job { "RunInstances" } else { "PutImage" };
+                let event = event(minute(m).0 * 60 + call as i64, name, "usual", "");
+                tally.add(&Event { account_id: &account_id, ..event });
+            }
+        }
+    }
+    tally
+}
+
+#[test]
+fn a_young_account_borrows_what_two_older_ones_agree_on_however_far_an_advance_reaches() {
+    let end = minute(28 * DAY);
+    let young =
+        |insights: &[Insight]| insights.iter().filter(|found| &*found.series.api.account_id == "000000000000").count();
+    for (others, expected) in [(0, 2), (1, 2), (2, 0)] {
+        let mut whole = detector();
+        whole.merge(organisation(others));
+        let insights = whole.advance(end, 1).insights;
+        assert_eq!(young(&insights), expected, "with {others} older accounts");
+        let (mut parts, mut told) = (detector(), Vec::new());
+        parts.merge(organisation(others));
+        for m in (minute(20 * DAY).0..end.0).step_by(431).chain([end.0]) {
+            told.extend(parts.advance(highwater::event::Minute(m), 2).insights);
+            let model = Model::from_json(DEFAULT_JSON).expect("a model");
+            parts =
+                Detector::restore(Options::default(), model, &parts.snapshot().expect("a snapshot")).expect("restored");
+        }
+        assert_eq!(told, insights);
+    }
 }
 
 #[test]

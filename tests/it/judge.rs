@@ -15,7 +15,7 @@ fn measured(counts: &[(u32, u32)]) -> Vec<(u32, Option<[f64; COUNT_FEATURES]>)> 
         .iter()
         .zip(next)
         .map(|(&(minute, count), next)| {
-            let features = judge.measure(START + minute, count, START, false);
+            let features = judge.measure(START + minute, count, START, false, None);
             judge.learn(START + minute, count);
             // Giving memory back whenever it is allowed must change nothing.
             judge.cool(START + next);

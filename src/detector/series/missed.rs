@@ -59,8 +59,8 @@ impl Series {
         for _ in 0..MISSES_TOLD {
             due = rhythm.next_after(due);
             let decided_hour = (due + late) / HOUR_MINUTES;
-            // All hours in which it could have come must have brought something from elsewhere.
-            let seen = |hour: u32| active.contains(&hour);
+            // All hours in which it could have come must have brought something from elsewhere, and be no holiday's.
+            let seen = |hour: u32| active.contains(&hour) && !context.options.is_holiday(hour);
             let asked = (first..now / 60).contains(&decided_hour) && (due / 60..=decided_hour).all(seen);
             let came = |run: &Run| run.start <= due + late && run.start + run.minutes + late > due && *run != last;
             if asked && !runs.iter().any(came) {

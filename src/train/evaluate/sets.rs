@@ -3,10 +3,11 @@
 
 use std::path::PathBuf;
 
-use crate::event::{MINUTES_PER_DAY, Minute};
+use crate::event::{Category, Event, MINUTES_PER_DAY, Minute};
 use crate::train::labelled::Labelled;
 use crate::train::simulate::{self, Options};
 use crate::train::worlds;
+use crate::window::Tally;
 
 use super::Error;
 
@@ -18,7 +19,7 @@ pub struct Set {
     make: fn(u64) -> Result<Labelled, Error>,
 }
 
-pub const SETS: [Set; 11] = [
+pub const SETS: [Set; 13] = [
     Set {
         name: "simulate",
         about: "accounts as they come: 40 % of bursts by the usual caller",
@@ -39,6 +40,8 @@ pub const SETS: [Set; 11] = [
     Set { name: "cold-2d", about: "after two", make: |seed| cold(seed, 2) },
     Set { name: "cold-3d", about: "after three", make: |seed| cold(seed, 3) },
     Set { name: "cold-7d", about: "after seven, on the same days", make: |seed| cold(seed, 7) },
+    Set { name: "joined", about: "after one, in an organisation whose accounts are alike", make: joined },
+    Set { name: "joined-strangers", about: "after one, in one whose accounts are not", make: joined_strangers },
     Set { name: "repeat", about: "every burst again a week later", make: repeat },
     Set { name: "worlds", about: "some twenty kinds of background, anomalies over wide ranges", make: worlds },
     Set { name: "worlds-calm", about: "the same with harmless changes only", make: worlds_calm },
@@ -100,6 +103,61 @@ fn cold(seed: u64, history_days: i64) -> Result<Labelled, Error> {
     account.live_from = Minute(account.live_from.0 + MINUTES_PER_DAY);
     account.calls.close_before(Minute(account.live_from.0 - history_days * MINUTES_PER_DAY));
     Ok(account)
+}
+
+/// The same young account after one day, in an organisation with three others that are three weeks old by then: half as
+/// busy, as busy and twice as busy with the same APIs. They have nothing to find.
+fn joined(seed: u64) -> Result<Labelled, Error> {
+    with_others(seed, [0.5, 1.0, 2.0].map(|scale| (0, scale)))
+}
+
+/// The same with accounts that have nothing in common with it but the names of APIs.
+fn joined_strangers(seed: u64) -> Result<Labelled, Error> {
+    with_others(seed, [1, 2, 3].map(|index| (index, 1.0)))
+}
+
+fn with_others(seed: u64, others: [(u32, f64); 3]) -> Result<Labelled, Error> {
+    let mut account = cold(seed, 1)?;
+    let young = Options { days: 15, ..of(seed) };
+    let first_day = young.first_day - 21;
+    let days = 21 + (account.live_from.0 / MINUTES_PER_DAY - young.first_day) as u32;
+    for (number, (index, scale)) in others.into_iter().enumerate() {
+        let options = Options { days, first_day, scale, accounts: 4, anomalies_per_week: 0.0, ..young.clone() };
+        let other = simulate::labelled(&options, index)?.calls;
+        account.calls.merge(renamed(other, &format!("00000000000{number}")));
+    }
+    Ok(account)
+}
+
+/// The same calls in another account.
+fn renamed(mut calls: Tally, account_id: &str) -> Tally {
+    let closed = calls.close_before(Minute(i64::MAX));
+    let mut renamed = Tally::default();
+    for row in &closed.calls {
+        let [_, region, event_source, event_name, category] = closed.api(row.api);
+        let [principal, session, access_key_id, source_ip, user_agent, error_code, resource_arn] =
+            closed.caller(row.caller);
+        let event = Event {
+            event_time_s: i64::from(row.minute) * 60,
+            account_id,
+            region,
+            event_source,
+            event_name,
+            read_only: row.read_only,
+            category: Category::parse(category),
+            error_code,
+            principal,
+            session,
+            access_key_id,
+            source_ip,
+            user_agent,
+            resource_arn,
+            event_id: "",
+            addendum_of: "",
+        };
+        (0..row.count).for_each(|_| renamed.add(&event));
+    }
+    renamed
 }
 
 fn repeat(seed: u64) -> Result<Labelled, Error> {
