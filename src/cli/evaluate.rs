@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 use super::{Ending, default_threads};
+use crate::config::parse_budget;
 use crate::report::{CURVES_MAX, Curve, curves_svg, png};
 use crate::train::evaluate::{self, Account, Contestant, SETS, Scenario, Score, pool, set};
 
@@ -26,6 +27,9 @@ pub(super) struct Arguments {
     /// Also judges three plain detectors at their customary settings.
     #[arg(long)]
     baselines: bool,
+    /// Also judges Highwater with budgets of false alarms, such as 0.1/week,1/week,10/week.
+    #[arg(long, value_parser = parse_budget, value_name = "BUDGETS", value_delimiter = ',')]
+    budgets: Vec<f64>,
     /// Judges every detector at many thresholds.
     #[arg(long)]
     sweep: bool,
@@ -46,7 +50,7 @@ pub(super) struct Arguments {
 }
 
 fn sets_help() -> String {
-    let lines: Vec<String> = SETS.iter().map(|set| format!("  {:<10}{}", set.name, set.about)).collect();
+    let lines: Vec<String> = SETS.iter().map(|set| format!("  {:<18}{}", set.name, set.about)).collect();
     format!("Sets:\n{}", lines.join("\n"))
 }
 
@@ -101,6 +105,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     if arguments.baselines {
         contestants.extend(evaluate::baselines(sweep));
     }
+    contestants.extend(arguments.budgets.iter().map(|per_week| evaluate::budget(&model, *per_week)));
     let whole = contestants.len();
     if arguments.ablate {
         contestants.extend(evaluate::ablated("(nothing)", &model));
@@ -116,7 +121,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
         scenarios.iter().zip(&accounts).map(|(of, accounts)| judged(&of.name, accounts, &contestants)).collect();
     if let Some(path) = &arguments.png {
         let all: Vec<&Account> = accounts.iter().flatten().collect();
-        let svg = picture(&judged, &all, &contestants[..whole])?;
+        let svg = picture(&judged, &all, &contestants[..whole - arguments.budgets.len()])?;
         fs::write(path, png(&svg)?).with_context(|| path.display().to_string())?;
     }
     let mut out = io::stdout().lock();

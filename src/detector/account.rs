@@ -15,7 +15,7 @@ const HALF_LIFE_DAYS: f64 = 28.0;
 const PRIOR_NEAR_ALARMS: f64 = 8.0;
 
 /// False alarms a week from which on the default line rises, by calibration; accounts as they are stay well below.
-const DEFAULT_PER_WEEK: f64 = 0.45;
+const DEFAULT_PER_WEEK: f64 = 0.32;
 
 /// How much higher the line begins in an account without history, and for how many days it stays above.
 const YOUTH_RISE: f64 = 2.6;
@@ -106,6 +106,7 @@ impl Account {
     /// the line, meets so many false alarms a week.
     fn line_of(&self, model: &Model, per_week: f64) -> f64 {
         let active = (self.active + ACTIVE_SERIES_PRIOR) / (self.days + 1.0);
+        let per_week = model.asked(per_week);
         let expected = model.false_alarms_per_series_day(model.near_line) * self.active;
         let liveliness = (self.near_alarms.max(0.0) + PRIOR_NEAR_ALARMS) / (expected + PRIOR_NEAR_ALARMS);
         model.line_of(per_week / 7.0 / (active * liveliness))
@@ -120,7 +121,8 @@ mod tests {
     fn model() -> Model {
         let mut model = Model::from_json(DEFAULT_JSON).expect("the shipped model");
         (model.threshold, model.near_line) = (-0.2, -4.0);
-        model.calibration = Calibration { lines: vec![-4.0, 2.0], ln_per_series_day: vec![-3.0, -9.0] };
+        model.calibration =
+            Calibration { lines: vec![-4.0, 2.0], ln_per_series_day: vec![-3.0, -9.0], ..Calibration::default() };
         model
     }
 

@@ -39,12 +39,22 @@ pub struct Model {
 }
 
 /// What quiet accounts taught: at which line how many incidents begin, per series and day with calls.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// In ascending order.
     pub lines: Vec<f64>,
     /// Natural logarithms, falling.
     pub ln_per_series_day: Vec<f64>,
+    /// What the lines of that curve come to once they follow each account: asked for `b` false alarms a week, quiet
+    /// accounts told `told * b^power`.
+    pub told: f64,
+    pub power: f64,
+}
+
+impl Default for Calibration {
+    fn default() -> Calibration {
+        Calibration { lines: Vec::new(), ln_per_series_day: Vec::new(), told: 1.0, power: 1.0 }
+    }
 }
 
 impl Calibration {
@@ -72,10 +82,11 @@ impl Model {
             let found = model.features.into_iter().map(|f| f.feature).collect();
             return Err(ModelError::Features { found, expected: FEATURE_NAMES.to_vec() });
         }
-        let Calibration { lines, ln_per_series_day } = &model.calibration;
+        let Calibration { lines, ln_per_series_day, told, power } = &model.calibration;
         let ascending = |values: &[f64]| values.windows(2).all(|pair| pair[0] < pair[1]);
         let falling = ln_per_series_day.windows(2).all(|pair| pair[0] > pair[1]);
-        if lines.len() != ln_per_series_day.len() || !ascending(lines) || !falling {
+        let positive = [told, power].iter().all(|value| value.is_finite() && **value > 0.0);
+        if lines.len() != ln_per_series_day.len() || !ascending(lines) || !falling || !positive {
             return Err(ModelError::Calibration);
         }
         for additive in &model.features {
@@ -96,6 +107,11 @@ impl Model {
             Some([a, b]) => (a.1 + (b.1 - a.1) * (line - a.0) / (b.0 - a.0)).min(0.0).exp(),
             None => 0.0,
         }
+    }
+
+    /// What to ask for, a week, so that an account tells so many false alarms.
+    pub fn asked(&self, told_per_week: f64) -> f64 {
+        (told_per_week / self.calibration.told).powf(1.0 / self.calibration.power)
     }
 
     /// The line at which so many begin; never below `near_line`.
@@ -148,12 +164,18 @@ mod tests {
     fn a_line_and_its_rate_belong_together_also_beyond_the_curve() {
         let mut model = Model::from_json(DEFAULT_JSON).expect("the shipped model");
         model.near_line = -10.0;
-        model.calibration = Calibration { lines: vec![-2.0, -1.0, 1.0], ln_per_series_day: vec![-2.0, -4.0, -5.0] };
+        model.calibration = Calibration {
+            lines: vec![-2.0, -1.0, 1.0],
+            ln_per_series_day: vec![-2.0, -4.0, -5.0],
+            told: 0.5,
+            power: 2.0,
+        };
         for line in [-3.0, -2.0, -1.5, -1.0, 0.0, 1.0, 4.0] {
             let rate = model.false_alarms_per_series_day(line);
             assert!((model.line_of(rate) - line).abs() < 1e-9, "{line}: {rate} {}", model.line_of(rate));
         }
         assert!((model.false_alarms_per_series_day(0.0).ln() + 4.5).abs() < 1e-9);
+        assert_eq!((model.asked(0.5), model.asked(8.0)), (1.0, 4.0));
         model.near_line = -1.0;
         assert_eq!(model.line_of(1.0), -1.0);
     }

@@ -49,6 +49,8 @@ pub struct Contestant {
 
 pub enum Method {
     Highwater(Box<Model>),
+    /// With a budget of false alarms, which stands in `line`.
+    Budget(Box<Model>),
     Baseline(Baseline),
 }
 
@@ -78,6 +80,12 @@ fn lines(name: &str, model: &Model, offsets: &[f64]) -> Vec<Contestant> {
         method: Method::Highwater(Box::new(model.clone())),
     };
     offsets.iter().map(at).collect()
+}
+
+/// Highwater with a budget of so many false alarms per account and week.
+pub fn budget(model: &Model, per_week: f64) -> Contestant {
+    let method = Method::Budget(Box::new(model.clone()));
+    Contestant { name: "Highwater, budget".to_owned(), line: per_week, is_default: true, method }
 }
 
 /// Every plain baseline: at its customary line, or at several.
@@ -142,13 +150,16 @@ fn judge(mut account: Labelled, contestants: &[Contestant]) -> Account {
 impl Contestant {
     /// Attributes incidents to callers.
     pub fn names_callers(&self) -> bool {
-        matches!(self.method, Method::Highwater(_))
+        !matches!(self.method, Method::Baseline(_))
     }
 
     fn find(&self, closed: &Closed, live: &Range<Minute>) -> Vec<Found> {
         match &self.method {
-            Method::Highwater(model) => {
-                let options = Options { threshold: (!self.is_default).then_some(self.line), ..Options::default() };
+            Method::Highwater(model) | Method::Budget(model) => {
+                let options = match self.method {
+                    Method::Budget(_) => Options { budget_per_week: Some(self.line), ..Options::default() },
+                    _ => Options { threshold: (!self.is_default).then_some(self.line), ..Options::default() },
+                };
                 // A trail that begins late gives less history than a detector would like.
                 let first = closed.calls.iter().map(|calls| i64::from(calls.minute)).min().unwrap_or(live.start.0);
                 let history = (live.start.0 - first).clamp(0, i64::from(options.warmup_minutes)) as u32;

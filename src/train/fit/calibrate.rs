@@ -94,6 +94,25 @@ pub(super) fn curve(accounts: &[Quiet]) -> Calibration {
     curve
 }
 
+/// The power law `told * budget^power` through what was told at some budgets, in false alarms a week: least squares in
+/// logarithms, each weighing as much as its count allows.
+pub(super) fn power_law(budgets: &[f64], counts: &[u64], weeks: f64) -> (f64, f64) {
+    // Incidents are not independent: beyond so many, more of them say little.
+    const ENOUGH: f64 = 30.0;
+    let points = budgets.iter().zip(counts).map(|(budget, count)| {
+        let count = *count as f64;
+        (budget.ln(), ((count + 0.5) / weeks.max(1.0)).ln(), count / (1.0 + count / ENOUGH))
+    });
+    let points: Vec<(f64, f64, f64)> = points.collect();
+    let weight: f64 = points.iter().map(|(.., w)| w).sum();
+    let mean = |value: &dyn Fn(&(f64, f64, f64)) -> f64| points.iter().map(|p| p.2 * value(p)).sum::<f64>() / weight;
+    let (x, y) = (mean(&|p| p.0), mean(&|p| p.1));
+    let (xx, xy) = (mean(&|p| (p.0 - x).powi(2)), mean(&|p| (p.0 - x) * (p.1 - y)));
+    let power = xy / xx;
+    // Too little was told to say anything: taken at its word.
+    if power.is_finite() && power > 0.0 { ((y - power * x).exp(), power) } else { (1.0, 1.0) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +139,15 @@ mod tests {
         let quiet = count(&candidates(&[(0, 0.0), (30, 1.0), (2_000, 1.5)]), 10);
         let at = |line: f64| quiet.incidents[((line - LINE_MIN) / LINE_STEP) as usize];
         assert_eq!([at(-1.0), at(0.5), at(1.25), at(2.0)], [2, 2, 1, 0]);
+    }
+
+    #[test]
+    fn a_power_law_is_found_again_and_silence_is_taken_at_its_word() {
+        let budgets = [0.25, 1.0, 4.0, 16.0];
+        let counts = budgets.map(|budget: f64| (1e6 * budget.powf(1.5)) as u64);
+        let (told, power) = power_law(&budgets, &counts, 2e6);
+        assert!((told - 0.5).abs() < 1e-3 && (power - 1.5).abs() < 1e-3, "{told} {power}");
+        assert_eq!(power_law(&budgets, &[0; 4], 10.0), (1.0, 1.0));
     }
 
     #[test]

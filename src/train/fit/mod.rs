@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::baseline::Pooled;
 use crate::detector::{Candidate, Detector, Options};
 use crate::event::{MINUTES_PER_DAY, Minute};
+use crate::insight::State;
 use crate::judge::{Additive, Calibration, FEATURE_COUNT, FEATURE_NAMES, Model};
 use crate::train::labelled::Labelled;
 use crate::window::Closed;
@@ -40,6 +41,10 @@ pub struct Lesson {
 /// Minutes of a stretch that stand for it in the first round, evenly spaced.
 const MINUTES_PER_BAG: usize = 8;
 const ROUNDS: usize = 4;
+
+/// False alarms per account and week that are tried in quiet accounts.
+const BUDGETS: [f64; 5] = [0.1, 0.3, 1.0, 3.0, 10.0];
+
 const L2: f64 = 1.0;
 
 /// Accounts are also learned from with their history cut off before one of so many days from when they are live, so
@@ -214,6 +219,24 @@ fn calibration(
         calibrate::count(&live, calibrate::series_days(&advance.closed, account.live_from))
     });
     calibrate::curve(&quiet)
+}
+
+/// What a detector with each of [`BUDGETS`] tells in the same accounts, as a power of what was asked for.
+fn told(accounts: &[Make], model: &Model, pooled: &Pooled, threads: usize, done: &(dyn Fn() + Sync)) -> (f64, f64) {
+    let quiet = for_all(accounts, threads, done, |_, make| {
+        let mut account = make();
+        let closed = account.calls.close_before(Minute(i64::MAX));
+        let counts = BUDGETS.map(|per_week| {
+            let options = Options { budget_per_week: Some(per_week), ..Options::default() };
+            let mut detector = Detector::new(options, Model::clone(model)).with_forecast(pooled.clone());
+            let insights = detector.fold(&closed, Minute(i64::MAX), 1).insights;
+            let starts = insights.iter().filter(|one| one.state == State::Start && one.start >= account.live_from);
+            starts.count() as u64
+        });
+        (counts, (account.end.0 - account.live_from.0) as f64 / (7.0 * MINUTES_PER_DAY as f64))
+    });
+    let counts: [u64; BUDGETS.len()] = std::array::from_fn(|place| quiet.iter().map(|(counts, _)| counts[place]).sum());
+    calibrate::power_law(&BUDGETS, &counts, quiet.iter().map(|(_, weeks)| weeks).sum())
 }
 
 fn learn(terms: &[Term], bags: &[Bag]) -> Fitted {

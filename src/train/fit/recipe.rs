@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Lesson, Make, PASSES, calibration, forecast, judge, rounded};
+use super::{Lesson, Make, PASSES, calibration, forecast, judge, rounded, told};
 use crate::baseline::Pooled;
 use crate::judge::Model;
 use crate::train::evaluate::{self, Scenario};
@@ -34,7 +34,7 @@ impl Default for Recipe {
         Recipe {
             worlds: 1_000..1_090,
             simulated: 1_000..1_030,
-            quiet: 3_000..3_012,
+            quiet: 3_000..3_016,
             held_out: 8_000..8_010,
             trails: Vec::new(),
         }
@@ -61,7 +61,7 @@ const LINE: f64 = -0.5;
 /// Calls of `done` that [`train`] will make.
 pub fn steps(recipe: &Recipe) -> u64 {
     let learned = recipe.worlds.clone().count() + recipe.simulated.clone().count() + recipe.trails.len();
-    (PASSES * learned + recipe.quiet.clone().count() + 2 * recipe.held_out.clone().count()) as u64
+    (PASSES * learned + 2 * recipe.quiet.clone().count() + 2 * recipe.held_out.clone().count()) as u64
 }
 
 /// The models.
@@ -134,6 +134,10 @@ pub fn train(recipe: &Recipe, threads: usize, done: &(dyn Fn() + Sync)) -> Resul
     model.near_line = f64::NEG_INFINITY;
     model.calibration = calibration(&quiet, &model, &pooled, threads, done);
     model.near_line = rounded(model.line_of(NEAR_PER_WEEK / 7.0 / MEDIUM_SERIES)).min(LINE - 1.0);
+    (model.calibration.told, model.calibration.power) = {
+        let (told, power) = told(&quiet, &model, &pooled, threads, done);
+        (rounded(told), rounded(power))
+    };
     model.provenance = json!({
         "command": "highwater train",
         "version": env!("CARGO_PKG_VERSION"),
