@@ -41,4 +41,5 @@ pub mod score;
 pub mod source;
 pub mod store;
 pub mod train;
+pub mod watch;
 pub mod window;

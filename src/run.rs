@@ -16,14 +16,14 @@ use foldhash::quality::FixedState;
 use serde::{Deserialize, Serialize};
 
 use crate::detector::{Advance, Detector};
-use crate::event::{Category, Event, Limits, MINUTES_PER_DAY, Minute, ObjectName, Reader};
+use crate::event::{Category, Event, Limits, MINUTES_PER_DAY, Minute, ObjectName, Outcome, Reader};
 use crate::source::Object;
 use crate::store::RecordCounts;
 use crate::window::Tally;
 
 /// An event this far after the delivery of its object was dated by a broken clock. CloudTrail delivers after the event;
 /// the hour allows for clocks that differ.
-const SKEW_MINUTES: i64 = 60;
+pub const SKEW_MINUTES: i64 = 60;
 
 /// Which events are counted.
 #[derive(Clone, Debug, Default)]
@@ -125,9 +125,9 @@ pub fn scan(
         let started = Instant::now();
         let mut rejects = Vec::new();
         for part in parts {
-            detector.merge(part.tally);
-            rejects.extend(part.rejects);
-            summary.add(part.summary);
+            detector.merge(part.intake.tally);
+            rejects.extend(part.intake.rejects);
+            summary.add(part.summary, part.intake.counters);
         }
         rejects.sort();
         let advance = detector.advance(frontier, threads);
@@ -211,13 +211,12 @@ struct Job<'a> {
     /// The frontier of the snapshot this run goes on from.
     resumed_at: Minute,
     /// Hash and length of the objects read.
-    identities: Mutex<HashSet<(u64, usize)>>,
+    identities: Mutex<HashSet<(u64, u64)>>,
 }
 
 #[derive(Default)]
 struct Part {
-    tally: Tally,
-    rejects: Vec<Reject>,
+    intake: Intake,
     summary: Summary,
 }
 
@@ -243,20 +242,13 @@ impl Job<'_> {
         part: &mut Part,
         progress: &dyn Progress,
     ) {
-        let Part { tally, rejects, summary } = part;
+        let Part { intake, summary } = part;
         if let Err(error) = object.read(buffer) {
             summary.objects_unreadable += 1;
-            summary.counters.read += 1;
-            summary.counters.malformed += 1;
-            rejects.push(Reject {
-                object: object.name.clone(),
-                offset: None,
-                reason: format!("the object cannot be read: {error}"),
-                sample: String::new(),
-            });
+            intake.unreadable(&object.name, format!("the object cannot be read: {error}"));
             return;
         }
-        let identity = (FixedState::default().hash_one(&**buffer), buffer.len());
+        let identity = identity(buffer);
         if !self.identities.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(identity) {
             summary.objects_duplicate += 1;
             progress.object(0, 0);
@@ -264,38 +256,8 @@ impl Job<'_> {
         }
         let name = ObjectName::parse(&object.name);
         let newest = object.delivered.map_or(self.newest_undated, |delivered| Minute(delivered.0 + SKEW_MINUTES));
-        let counters = &mut summary.counters;
-        let mut future = Vec::new();
-        let outcome = reader.read(&name, buffer, &self.options.limits, &mut |event| {
-            let minute = Minute::of_second(event.event_time_s);
-            if !self.options.filter.admits(event, minute) {
-                counters.filtered += 1;
-            } else if minute > newest {
-                counters.malformed += 1;
-                future.push((minute, event.event_id.to_owned()));
-            } else if minute < late_before {
-                counters.late += 1;
-            } else {
-                tally.add(event);
-            }
-        });
-        counters.read += outcome.records;
-        counters.filtered += outcome.other_category;
-        counters.malformed += outcome.malformed;
-        rejects.extend(outcome.problems.into_iter().map(|problem| Reject {
-            object: object.name.clone(),
-            offset: Some(problem.offset),
-            reason: problem.reason,
-            sample: problem.sample,
-        }));
-        rejects.extend(future.into_iter().map(|(minute, event_id)| Reject {
-            object: object.name.clone(),
-            offset: None,
-            reason: format!(
-                "eventTime {minute} lies after {newest}, the time of delivery and an hour for clocks that differ"
-            ),
-            sample: format!("eventID {event_id}"),
-        }));
+        let bounds = Bounds { late_before, newest };
+        let outcome = intake.object(&object.name, buffer, bounds, self.options, reader);
         summary.objects_read += 1;
         summary.digests += u64::from(outcome.digest);
         summary.stored_bytes += buffer.len() as u64;
@@ -310,13 +272,86 @@ impl Job<'_> {
     }
 }
 
+/// Which events of an object can be counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Events before it are late.
+    pub late_before: Minute,
+    /// Events after it were dated by a broken clock.
+    pub newest: Minute,
+}
+
+/// What objects bring: counts, and what happened to each record.
+#[derive(Default)]
+pub struct Intake {
+    pub tally: Tally,
+    pub rejects: Vec<Reject>,
+    /// Without what only closing tells: scored, duplicate, open.
+    pub counters: RecordCounts,
+}
+
+impl Intake {
+    /// Takes in a whole object.
+    pub fn object(
+        &mut self,
+        object: &str,
+        bytes: &[u8],
+        bounds: Bounds,
+        options: &Options,
+        reader: &mut Reader,
+    ) -> Outcome {
+        let Bounds { late_before, newest } = bounds;
+        let Intake { tally, rejects, counters } = self;
+        let mut future = Vec::new();
+        let mut outcome = reader.read(&ObjectName::parse(object), bytes, &options.limits, &mut |event| {
+            let minute = Minute::of_second(event.event_time_s);
+            if !options.filter.admits(event, minute) {
+                counters.filtered += 1;
+            } else if minute > newest {
+                counters.malformed += 1;
+                future.push((minute, event.event_id.to_owned()));
+            } else if minute < late_before {
+                counters.late += 1;
+            } else {
+                tally.add(event);
+            }
+        });
+        counters.read += outcome.records;
+        counters.filtered += outcome.other_category;
+        counters.malformed += outcome.malformed;
+        rejects.extend(std::mem::take(&mut outcome.problems).into_iter().map(|problem| Reject {
+            object: object.to_owned(),
+            offset: Some(problem.offset),
+            reason: problem.reason,
+            sample: problem.sample,
+        }));
+        rejects.extend(future.into_iter().map(|(minute, event_id)| Reject {
+            object: object.to_owned(),
+            offset: None,
+            reason: format!(
+                "eventTime {minute} lies after {newest}, the time of delivery and an hour for clocks that differ"
+            ),
+            sample: format!("eventID {event_id}"),
+        }));
+        outcome
+    }
+
+    /// Notes an object that could not be had: it counts as one malformed record.
+    pub fn unreadable(&mut self, object: &str, reason: String) {
+        self.counters.read += 1;
+        self.counters.malformed += 1;
+        self.rejects.push(Reject { object: object.to_owned(), offset: None, reason, sample: String::new() });
+    }
+}
+
+/// What tells an object from others, whatever it is called: a hash of its bytes, and their number.
+pub fn identity(bytes: &[u8]) -> (u64, u64) {
+    (FixedState::default().hash_one(bytes), bytes.len() as u64)
+}
+
 impl Summary {
-    fn add(&mut self, other: Summary) {
-        let (ours, theirs) = (&mut self.counters, other.counters);
-        ours.read += theirs.read;
-        ours.filtered += theirs.filtered;
-        ours.late += theirs.late;
-        ours.malformed += theirs.malformed;
+    fn add(&mut self, other: Summary, records: RecordCounts) {
+        self.counters.add(&records);
         self.reading += other.reading;
         self.objects_read += other.objects_read;
         self.objects_duplicate += other.objects_duplicate;

@@ -289,9 +289,9 @@ struct Work {
 
 enum WorkCalls {
     /// All calls of the API in this range, or only the writes among them.
-    Api { range: Range<usize>, writes_only: bool },
+    Api { range: Range<u32>, writes_only: bool },
     /// These calls, by time: those with one error code.
-    Error(Vec<u32>),
+    Error(Box<[u32]>),
 }
 
 impl Detector {
@@ -434,7 +434,8 @@ impl Detector {
             let writes_only = self.options.call_rate == CallRate::Write && key.category == Category::Management;
             if !writes_only || calls.iter().any(|calls| !calls.read_only) {
                 let series = self.series_of(key);
-                work.push(Work { day, series, calls: WorkCalls::Api { range: range.clone(), writes_only } });
+                let range = range.start as u32..range.end as u32;
+                work.push(Work { day, series, calls: WorkCalls::Api { range, writes_only } });
             }
             let mut errors: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
             for place in range {
@@ -446,7 +447,7 @@ impl Detector {
             for (code, places) in errors {
                 let key = self.names.key(api, code);
                 let series = self.series_of(key);
-                work.push(Work { day, series, calls: WorkCalls::Error(places) });
+                work.push(Work { day, series, calls: WorkCalls::Error(places.into()) });
             }
         }
         work
@@ -476,6 +477,7 @@ impl Detector {
             for item in work {
                 let key = keys[item.series as usize];
                 let series = &mut series[(item.series - first) as usize];
+                let was_open = series.is_open();
                 let account = &accounts[&key.account];
                 let lent = organisation.lends(key, account);
                 let context = Context {
@@ -493,7 +495,9 @@ impl Detector {
                 for_each_cell(&closed.calls, callers, &item.calls, |cell| series.step(&context, key, cell, &mut all));
                 series.settle(&context, key, now, &mut all);
                 series.cool(now, all_callers);
-                active.push((item.series, series.is_open()));
+                if series.is_open() || was_open {
+                    active.push((item.series, series.is_open()));
+                }
                 seen.entry(key.account).or_default().add(std::mem::take(&mut all.seen));
             }
             (all, active, seen)
@@ -629,7 +633,7 @@ impl Detector {
 /// Cuts work into parts of about equal numbers of calls. Every series lies in one part.
 fn even_parts(work: &[Work], parts: usize) -> Vec<&[Work]> {
     let weight = |work: &Work| match &work.calls {
-        WorkCalls::Api { range, .. } => range.len() + 1,
+        WorkCalls::Api { range, .. } => (range.end - range.start) as usize + 1,
         WorkCalls::Error(places) => places.len() + 1,
     };
     let total: usize = work.iter().map(weight).sum();
@@ -661,7 +665,8 @@ fn for_each_cell(calls: &[Calls], callers: &[Caller], work: &WorkCalls, mut visi
     };
     match work {
         WorkCalls::Api { range, writes_only } => {
-            calls[range.clone()].iter().filter(|calls| !writes_only || !calls.read_only).for_each(&mut add);
+            let calls = &calls[range.start as usize..range.end as usize];
+            calls.iter().filter(|calls| !writes_only || !calls.read_only).for_each(&mut add);
         }
         WorkCalls::Error(places) => places.iter().for_each(|&place| add(&calls[place as usize])),
     }

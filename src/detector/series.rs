@@ -134,9 +134,15 @@ pub(super) struct Series {
     looked_day: u32,
     incident: Option<Box<Incident>>,
     near: Option<Box<OpenNear>>,
-    /// Hours before it were looked at for silence; 0: none.
-    drop_hour: u32,
-    drop: Option<Box<Drop>>,
+    /// Only where silence is looked for.
+    silence: Option<Box<Silence>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Silence {
+    /// Hours before it were looked at.
+    hour: u32,
+    drop: Option<Drop>,
 }
 
 /// What an end must repeat of its start, and what has been counted since.
@@ -187,7 +193,14 @@ struct Drop {
 impl Series {
     /// Something that can come to its end without another call.
     pub(super) fn is_open(&self) -> bool {
-        self.incident.is_some() || self.drop.is_some() || self.near.is_some()
+        self.incident.is_some()
+            || self.near.is_some()
+            || self.silence.as_ref().is_some_and(|silence| silence.drop.is_some())
+    }
+
+    /// Hours before it were looked at for silence.
+    fn looked_hour(&self) -> u32 {
+        self.silence.as_ref().map_or(0, |silence| silence.hour)
     }
 
     /// Silent for so long that its next call begins a new series.
@@ -331,7 +344,8 @@ impl Series {
             let Incident { baseline, counted, tail, .. } = &mut **incident;
             baseline.iter_mut().chain(counted).chain(tail)
         });
-        let drop = self.drop.iter_mut().flat_map(|drop| drop.baseline.iter_mut());
+        let drop = self.silence.iter_mut().filter_map(|silence| silence.drop.as_mut());
+        let drop = drop.flat_map(|drop| drop.baseline.iter_mut());
         incident.chain(drop).for_each(|(caller, _)| *caller = rename(*caller));
     }
 
@@ -541,10 +555,10 @@ impl Series {
     fn look_for_drops(&mut self, context: &Context, key: Key, now: u32, out: &mut Vec<Insight>) {
         let Some(active) = context.active_hours else { return };
         let warm = (context.history_start + context.options.warmup_minutes).div_ceil(60);
-        let first = self.drop_hour.max(warm).max(self.last / 60);
+        let first = self.looked_hour().max(warm).max(self.last / 60);
         // An hour without any call in the Region is a gap in the trail: nothing is said of it.
         for &hour in active.range(first.min(now / 60)..now / 60) {
-            self.drop_hour = hour + 1;
+            self.silence.get_or_insert_default().hour = hour + 1;
             if self.last == 0 || self.is_forgotten(hour * 60) {
                 continue;
             }
@@ -557,7 +571,7 @@ impl Series {
                 && ln_odds <= DROP_LN_ODDS
                 && (count as f64) < 0.5 * expected
                 && !context.options.is_holiday(hour);
-            match (self.drop.take(), low) {
+            match (self.silence.get_or_insert_default().drop.take(), low) {
                 (None, false) => {}
                 (None, true) => {
                     let (baseline_count, baseline, exact) = self.baseline_before(hour * 60);
@@ -565,13 +579,13 @@ impl Series {
                     let forecast = Expectation { mean: range.mean, lower: range.lower, upper: range.upper };
                     let drop = Drop { hour, hours: 1, count, baseline_count, baseline, exact, forecast, ln_odds };
                     out.push(drop.insight(context, key, State::Start, hour + 1, None));
-                    self.drop = Some(Box::new(drop));
+                    self.silence.get_or_insert_default().drop = Some(drop);
                 }
                 (Some(mut drop), true) if drop.hours < DROP_HOURS_MAX => {
                     drop.hours += 1;
                     drop.count += count;
                     drop.ln_odds = drop.ln_odds.min(ln_odds);
-                    self.drop = Some(drop);
+                    self.silence.get_or_insert_default().drop = Some(drop);
                 }
                 (Some(drop), low) => {
                     let closing = if low { Closing::NewNormal } else { Closing::BackToNormal };

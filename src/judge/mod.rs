@@ -89,8 +89,12 @@ pub struct Judge {
     history: History,
     hot: Option<Box<Hot>>,
     /// Maxima of the hours of incidents, which are no record until they have come again.
-    withheld: Option<Box<[HourMax]>>,
+    withheld: Option<Box<Withheld>>,
 }
+
+/// On its own so that a million series without any hold a thin pointer each.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Withheld(Vec<HourMax>);
 
 /// What is needed only within two hours of calls.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -317,7 +321,7 @@ impl Judge {
     /// What an incident withheld becomes a record after all once it has come again: then it is a habit, no attack.
     fn commit_hour(&mut self, hour: u32, mut max: [u32; 4], withheld: [u32; 4]) {
         if withheld != [0; 4] {
-            let mut past = self.withheld.take().unwrap_or_default().into_vec();
+            let past = &mut self.withheld.get_or_insert_default().0;
             past.retain(|old| old.hour + WITHHELD_HOURS >= hour);
             let near = |apart: u32, period: u32| (apart + 1) % period <= 2;
             let weekly = past.iter().filter(|old| {
@@ -335,7 +339,6 @@ impl Judge {
                 max.iter_mut().zip(withheld).for_each(|(max, withheld)| *max = (*max).max(withheld));
             }
             past.push(HourMax { hour, max: withheld });
-            self.withheld = Some(past.into());
         }
         self.history.push(HourMax { hour, max });
     }

@@ -28,6 +28,9 @@ struct Row {
     count: u64,
 }
 
+/// The day, the API's fields, and the rest of a [`Row`].
+type Stored = (i64, [String; 5], Option<String>, i64, u64);
+
 /// Writes days once they are complete.
 pub struct RatesWriter {
     root: PathBuf,
@@ -65,6 +68,27 @@ impl RatesWriter {
         let open = self.open.split_off(&advance.frontier.day());
         for (day, rows) in std::mem::replace(&mut self.open, open) {
             self.write_day(day, rows)?;
+        }
+        Ok(())
+    }
+
+    /// The rows of days that are not complete, for [`RatesWriter::reopen`].
+    pub fn open_bytes(&self) -> Result<Vec<u8>, postcard::Error> {
+        let rows = self.open.iter().flat_map(|(day, rows)| rows.iter().map(move |row| (day, row)));
+        let stored: Vec<Stored> = rows
+            .map(|(day, row)| {
+                (*day, row.api.fields().map(str::to_owned), row.error_code.clone(), row.minute, row.count)
+            })
+            .collect();
+        postcard::to_stdvec(&stored)
+    }
+
+    /// Takes such rows back in.
+    pub fn reopen(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
+        let stored: Vec<Stored> = postcard::from_bytes(bytes)?;
+        for (day, fields, error_code, minute, count) in stored {
+            let api = Api::from_fields(fields.each_ref().map(String::as_str));
+            self.open.entry(day).or_default().push(Row { api, error_code, minute, count });
         }
         Ok(())
     }

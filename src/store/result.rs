@@ -144,6 +144,18 @@ pub struct RecordCounts {
     pub open: u64,
 }
 
+impl RecordCounts {
+    /// Adds all but `open`, which is a state and no sum.
+    pub fn add(&mut self, other: &RecordCounts) {
+        self.read += other.read;
+        self.scored += other.scored;
+        self.duplicate += other.duplicate;
+        self.filtered += other.filtered;
+        self.late += other.late;
+        self.malformed += other.malformed;
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Objects {

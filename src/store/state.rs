@@ -42,7 +42,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-fn checksum(content: &[u8]) -> u32 {
+/// CRC-32.
+pub fn checksum(content: &[u8]) -> u32 {
     let mut crc = flate2::Crc::new();
     crc.update(content);
     crc.sum()

@@ -86,6 +86,11 @@ impl Api {
             category: Category::parse(category),
         }
     }
+
+    /// Its fields, in that order.
+    pub fn fields(&self) -> [&str; 5] {
+        [&self.account_id, &self.region, &self.event_source, &self.event_name, self.category.as_str()]
+    }
 }
 
 /// One event, or several equal ones without an ID.

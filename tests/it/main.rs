@@ -17,4 +17,5 @@ mod score;
 mod simulate;
 mod support;
 mod tidy;
+mod watch;
 mod worlds;

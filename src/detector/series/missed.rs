@@ -36,13 +36,13 @@ impl Series {
     pub(super) fn look_for_missed(&mut self, context: &Context, key: Key, now: u32, out: &mut Vec<Insight>) {
         let Some(active) = context.active_hours else { return };
         let warm = (context.history_start + context.options.warmup_minutes).div_ceil(60);
-        let first = self.drop_hour.max(warm).max(self.last / 60);
+        let first = self.looked_hour().max(warm).max(self.last / 60);
         if first >= now / 60 || self.last == 0 {
             return;
         }
         // Drops, where they are asked for too, look at the same hours next and mark them.
         if !context.options.drops {
-            self.drop_hour = now / 60;
+            self.silence.get_or_insert_default().hour = now / 60;
         }
         let runs = self.judge.runs();
         if runs.len() <= HITS_MIN as usize {

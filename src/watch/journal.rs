@@ -1,0 +1,210 @@
+//! [`Journal`]: what has been taken in since the last snapshot, entry by entry, each on the disk before anyone is told
+//! so; and the snapshot that lets the entries before it go. One process at a time, by a lock. Knows bytes, not what
+//! they mean.
+//!
+//! In the directory: `lock`, `snapshot`, and `journal-N`, whose entries came after the snapshot that names `N`. An entry is its length and
+//! the CRC-32 of its bytes, both 32 bits, least significant first, then the bytes.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use super::WatchError;
+use crate::store::state;
+
+const HEAD: usize = 8;
+
+/// Journals shorter than this are not worth a snapshot.
+const SNAPSHOT_BYTES_MIN: u64 = 16 << 20;
+
+pub(super) struct Journal {
+    directory: PathBuf,
+    /// Held for as long as this lives.
+    _lock: File,
+    number: u64,
+    file: File,
+    /// Of whole entries; what lies behind is of one that could not be written.
+    length: u64,
+    snapshot_bytes: u64,
+}
+
+/// What was found.
+pub(super) struct Recovered {
+    pub(super) journal: Journal,
+    pub(super) snapshot: Option<Vec<u8>>,
+    pub(super) entries: Vec<Vec<u8>>,
+}
+
+impl Journal {
+    pub(super) fn open(directory: &Path) -> Result<Recovered, WatchError> {
+        let failed = |path: &Path| {
+            let path = path.display().to_string();
+            move |source| WatchError::Io { path, source }
+        };
+        fs::create_dir_all(directory).map_err(failed(directory))?;
+        let path = directory.join("lock");
+        let lock = File::create(&path).map_err(failed(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(WatchError::Locked { path: directory.display().to_string() });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(&path)(source)),
+        }
+        let path = directory.join("snapshot");
+        let (number, snapshot) = if path.exists() {
+            let mut bytes = state::read(&path)?;
+            let Some((number, _)) = bytes.split_first_chunk() else {
+                let reason = "the snapshot is too short".to_owned();
+                return Err(WatchError::Damaged { path: path.display().to_string(), reason });
+            };
+            let number = u64::from_le_bytes(*number);
+            bytes.drain(..8);
+            (number, Some(bytes))
+        } else {
+            (0, None)
+        };
+        let path = journal_path(directory, number);
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(failed(&path))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(failed(&path))?;
+        let (entries, length) = split(&bytes)
+            .map_err(|reason| WatchError::Damaged { path: path.display().to_string(), reason: reason.to_owned() })?;
+        if length < bytes.len() as u64 {
+            file.set_len(length).map_err(failed(&path))?;
+        }
+        let snapshot_bytes = snapshot.as_ref().map_or(0, |snapshot| snapshot.len() as u64);
+        let journal = Journal { directory: directory.to_owned(), _lock: lock, number, file, length, snapshot_bytes };
+        journal.forget_older();
+        Ok(Recovered { journal, snapshot, entries })
+    }
+
+    /// Puts an entry on the disk. After an error the journal is as it was.
+    pub(super) fn append(&mut self, entry: &[u8]) -> Result<(), WatchError> {
+        let path = journal_path(&self.directory, self.number);
+        let failed = |source| WatchError::Io { path: path.display().to_string(), source };
+        let length = u32::try_from(entry.len())
+            .map_err(|_| failed(io::Error::other("an entry of more than 4 GiB: commit more often")))?;
+        let mut bytes = Vec::with_capacity(HEAD + entry.len());
+        bytes.extend(length.to_le_bytes());
+        bytes.extend(state::checksum(entry).to_le_bytes());
+        bytes.extend(entry);
+        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        if let Err(source) = written {
+            // If even this fails, the next start finds half an entry at the end, and drops it.
+            let _ = self.file.set_len(self.length);
+            let _ = self.file.seek(SeekFrom::Start(self.length));
+            return Err(failed(source));
+        }
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Whether reading the journal again would take longer than a snapshot is worth.
+    pub(super) fn wants_snapshot(&self) -> bool {
+        self.length > SNAPSHOT_BYTES_MIN.max(2 * self.snapshot_bytes)
+    }
+
+    /// Replaces snapshot and journal: the former stands for all entries so far.
+    pub(super) fn snapshot(&mut self, content: &[u8]) -> Result<(), WatchError> {
+        let number = self.number + 1;
+        let path = journal_path(&self.directory, number);
+        let failed = |source| WatchError::Io { path: path.display().to_string(), source };
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        let mut bytes = Vec::with_capacity(8 + content.len());
+        bytes.extend(number.to_le_bytes());
+        bytes.extend(content);
+        state::write(&self.directory.join("snapshot"), &bytes)?;
+        (self.number, self.file, self.length, self.snapshot_bytes) = (number, file, 0, content.len() as u64);
+        self.forget_older();
+        Ok(())
+    }
+
+    /// Removes journals that no snapshot needs. One that stays takes room and does no harm.
+    fn forget_older(&self) {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return };
+        for entry in entries.flatten() {
+            let number = entry.file_name().to_str().and_then(|name| name.strip_prefix("journal-")?.parse::<u64>().ok());
+            if number.is_some_and(|number| number != self.number) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+fn journal_path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("journal-{number}"))
+}
+
+/// The whole entries, and how many bytes they take. An entry cut short at the end was never promised to anyone.
+fn split(bytes: &[u8]) -> Result<(Vec<Vec<u8>>, u64), &'static str> {
+    let (mut entries, mut at) = (Vec::new(), 0);
+    while let Some(head) = bytes.get(at..at + HEAD) {
+        let word = |from: usize| u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]]);
+        let (length, checksum) = (word(0) as usize, word(4));
+        let end = at + HEAD + length;
+        let Some(entry) = bytes.get(at + HEAD..end) else { break };
+        if length == 0 || state::checksum(entry) != checksum {
+            if bytes[end..].iter().any(|byte| *byte != 0) {
+                return Err(
+                    "an entry is damaged and others follow it; the state cannot be trusted: start afresh with an empty directory",
+                );
+            }
+            break;
+        }
+        entries.push(entry.to_vec());
+        at = end;
+    }
+    Ok((entries, at as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_appended_is_there_after_any_cut_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let entries: Vec<Vec<u8>> = (1..6u8).map(|n| vec![n; usize::from(n) * 3]).collect();
+        let mut journal = Journal::open(folder.path()).expect("opened").journal;
+        entries.iter().for_each(|entry| journal.append(entry).expect("appended"));
+        drop(journal);
+        let path = journal_path(folder.path(), 0);
+        let whole = fs::read(&path).expect("bytes");
+        let mut kept = 0;
+        for cut in 0..=whole.len() {
+            fs::write(&path, &whole[..cut]).expect("cut");
+            let found = Journal::open(folder.path()).expect("opened").entries;
+            assert!(found.len() >= kept && found[..] == entries[..found.len()], "cut at {cut}");
+            kept = found.len();
+        }
+        assert_eq!(kept, entries.len());
+        for place in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 4;
+            fs::write(&path, &bytes).expect("damaged");
+            // Refused, or, in what might be the last entry, dropped; never another entry.
+            if let Ok(recovered) = Journal::open(folder.path()) {
+                assert!(recovered.entries.iter().zip(&entries).all(|(a, b)| a == b), "byte {place}");
+                assert!(recovered.entries.len() < entries.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_snapshot_stands_for_the_entries_before_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut journal = Journal::open(folder.path()).expect("opened").journal;
+        journal.append(b"before").expect("appended");
+        journal.snapshot(b"all of it").expect("taken");
+        journal.append(b"after").expect("appended");
+        assert!(matches!(Journal::open(folder.path()), Err(WatchError::Locked { .. })));
+        drop(journal);
+        // Left behind by a kill between the new journal and the new snapshot.
+        fs::write(journal_path(folder.path(), 2), b"").expect("a file");
+        let recovered = Journal::open(folder.path()).expect("opened");
+        assert_eq!((recovered.snapshot, recovered.entries), (Some(b"all of it".to_vec()), vec![b"after".to_vec()]));
+        assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 3);
+    }
+}

@@ -1,0 +1,384 @@
+//! [`Watch`]: the sidecar's heart. Deliveries come in, in any order and perhaps twice; what a commit has said is on the
+//! disk, and only then may whoever sent a delivery be told that it was received. Starting again goes on as if nothing
+//! had happened. Knows no network, no clock and no thread: time is handed over, and the same deliveries and times give
+//! the same bytes.
+//!
+//! The state directory is laid out like the result of a scan (`insights.jsonl`, `near.jsonl`, `rejects.jsonl`,
+//! `rates/`), beside the journal from which all of it can be written again.
+
+mod journal;
+mod lines;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::detector::{Detector, SnapshotError};
+use crate::event::{Kind, MINUTES_PER_DAY, Minute, ObjectName, Reader};
+use crate::insight::Insight;
+use crate::run::{self, Bounds, Intake, Reject, SKEW_MINUTES, identity};
+use crate::store::rates::RatesWriter;
+use crate::store::{RecordCounts, StoreError};
+use crate::window::Tally;
+use journal::{Journal, Recovered};
+use lines::Lines;
+
+/// What keeps the sidecar from going on.
+#[derive(Debug, Error)]
+pub enum WatchError {
+    #[error("{path}: {source}")]
+    Io { path: String, source: std::io::Error },
+    #[error("{path} is in use by another highwater watch; each needs a directory of its own")]
+    Locked { path: String },
+    #[error("{path}: {reason}")]
+    Damaged { path: String, reason: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+}
+
+/// What moves the frontier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// The time at which the sources were last known to hold nothing more, minus the lateness.
+    Wall,
+    /// Days of delivery alone, as in a scan: for old trails. What a scan of the same objects says, this says.
+    Delivery,
+}
+
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How objects are read; what is late.
+    pub run: run::Options,
+    pub clock: Clock,
+}
+
+/// Objects may come this much later than others that were delivered after them; only then is a day of delivery over.
+const REORDER_MINUTES: i64 = 6 * 60;
+
+/// One object, or one push.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Key or path: it tells the kind, the account and the time of delivery.
+    pub name: String,
+    pub bytes: Vec<u8>,
+    /// By our clock.
+    pub arrived: Minute,
+}
+
+/// Objects since the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectCounts {
+    pub read: u64,
+    /// The bytes were seen before.
+    pub duplicate: u64,
+    /// Digests, Insights and the like: nothing to count.
+    pub passed_over: u64,
+    /// They could not be had: see `rejects.jsonl`.
+    pub parked: u64,
+    pub stored_bytes: u64,
+}
+
+/// What one commit takes into the state; the journal is a list of these.
+#[derive(Default, Serialize, Deserialize)]
+struct Entry {
+    tally: Vec<u8>,
+    seen: Vec<Seen>,
+    counters: RecordCounts,
+    objects: ObjectCounts,
+    rejects: Vec<Reject>,
+    /// The newest delivery of all.
+    newest: i64,
+    frontier: i64,
+}
+
+/// An object that was read: when it was delivered, and what tells it from others.
+type Seen = (i64, u64, u64);
+
+/// All that a snapshot holds.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    detector: Vec<u8>,
+    seen: Vec<Seen>,
+    counters: RecordCounts,
+    objects: ObjectCounts,
+    newest: i64,
+    insights_end: u64,
+    near_end: u64,
+    rejects_end: u64,
+    rates: Vec<u8>,
+}
+
+/// What a commit said, now on the disk.
+#[derive(Debug, Default)]
+pub struct Committed {
+    pub insights: Vec<Insight>,
+    /// The whole state was written anew.
+    pub snapshot_taken: bool,
+}
+
+pub struct Watch {
+    options: Options,
+    detector: Detector,
+    reader: Reader,
+    journal: Journal,
+    /// What came since the last commit.
+    intake: Intake,
+    fresh: BTreeSet<Seen>,
+    fresh_objects: ObjectCounts,
+    seen: BTreeSet<Seen>,
+    by_identity: BTreeMap<(u64, u64), i64>,
+    counters: RecordCounts,
+    objects: ObjectCounts,
+    newest: i64,
+    insights: Lines,
+    near: Lines,
+    rejects: Lines,
+    rates: RatesWriter,
+}
+
+impl Watch {
+    /// Goes on where the directory's last process stopped, or begins. `detector` is still empty.
+    pub fn open(directory: &Path, options: Options, detector: Detector) -> Result<Watch, WatchError> {
+        let Recovered { journal, snapshot, entries } = Journal::open(directory)?;
+        let damaged = |error: postcard::Error| WatchError::Damaged {
+            path: directory.join("snapshot").display().to_string(),
+            reason: format!("it cannot be read ({error}); start afresh with an empty directory"),
+        };
+        let stored: Option<Stored> = snapshot.map(|bytes| postcard::from_bytes(&bytes).map_err(damaged)).transpose()?;
+        let ends = stored.as_ref().map_or([0; 3], |stored| [stored.insights_end, stored.near_end, stored.rejects_end]);
+        let lines = |name: &str, end: u64| Lines::open(&directory.join(name), end);
+        let mut watch = Watch {
+            options,
+            detector,
+            reader: Reader::new(),
+            journal,
+            intake: Intake::default(),
+            fresh: BTreeSet::new(),
+            fresh_objects: ObjectCounts::default(),
+            seen: BTreeSet::new(),
+            by_identity: BTreeMap::new(),
+            counters: RecordCounts::default(),
+            objects: ObjectCounts::default(),
+            newest: i64::MIN,
+            insights: lines("insights.jsonl", ends[0])?,
+            near: lines("near.jsonl", ends[1])?,
+            rejects: lines("rejects.jsonl", ends[2])?,
+            rates: RatesWriter::new(directory.join("rates")),
+        };
+        if let Some(stored) = stored {
+            watch.detector = watch.detector.restored(&stored.detector)?;
+            watch.see(stored.seen);
+            (watch.counters, watch.objects, watch.newest) = (stored.counters, stored.objects, stored.newest);
+            watch.rates.reopen(&stored.rates).map_err(damaged)?;
+        }
+        for bytes in entries {
+            let entry: Entry = postcard::from_bytes(&bytes).map_err(damaged)?;
+            let tally = Tally::from_bytes(&entry.tally).map_err(damaged)?;
+            watch.apply(entry, tally)?;
+            watch.flush()?;
+        }
+        Ok(watch)
+    }
+
+    /// Minutes before it are closed.
+    pub fn frontier(&self) -> Minute {
+        self.detector.frontier()
+    }
+
+    /// Where every record went so far: as of the last commit, they balance.
+    pub fn counters(&self) -> RecordCounts {
+        RecordCounts { open: self.detector.open_events(), ..self.counters }
+    }
+
+    pub fn objects(&self) -> ObjectCounts {
+        self.objects
+    }
+
+    pub fn series_count(&self) -> usize {
+        self.detector.series_count()
+    }
+
+    /// Where the lines end that are on the disk: the size of `insights.jsonl`.
+    pub fn insights_bytes(&self) -> u64 {
+        self.insights.end()
+    }
+
+    /// Takes in an object, until the next commit in memory alone. One whose bytes were seen before is passed over.
+    pub fn take(&mut self, delivery: &Delivery) {
+        let name = ObjectName::parse(&delivery.name);
+        if !matches!(name.kind, Kind::CloudTrail | Kind::Other) {
+            self.fresh_objects.passed_over += 1;
+            return;
+        }
+        let (hash, length) = identity(&delivery.bytes);
+        let delivered = name.delivered.unwrap_or(delivery.arrived);
+        let seen = (delivered.0, hash, length);
+        if self.by_identity.contains_key(&(hash, length)) {
+            self.fresh_objects.duplicate += 1;
+            return;
+        }
+        self.by_identity.insert((hash, length), delivered.0);
+        self.fresh.insert(seen);
+        let frontier = self.detector.frontier();
+        let late_before = match self.options.clock {
+            Clock::Wall => frontier,
+            Clock::Delivery => frontier.max(Minute(self.day_start(delivered.0))),
+        };
+        let bounds = Bounds { late_before, newest: Minute(delivered.0 + SKEW_MINUTES) };
+        let outcome = self.intake.object(&delivery.name, &delivery.bytes, bounds, &self.options.run, &mut self.reader);
+        if outcome.digest {
+            self.fresh_objects.passed_over += 1;
+            return;
+        }
+        self.fresh_objects.read += 1;
+        self.fresh_objects.stored_bytes += length;
+    }
+
+    /// Notes an object that could not be had and will not be asked for again.
+    pub fn park(&mut self, name: &str, reason: String) {
+        self.intake.unreadable(name, reason);
+        self.fresh_objects.parked += 1;
+    }
+
+    /// The first minute that an object of this time of delivery can still bring.
+    fn day_start(&self, delivered: i64) -> i64 {
+        Minute(delivered).day() * MINUTES_PER_DAY - self.options.run.lateness_minutes
+    }
+
+    /// Puts all that was taken in on the disk, moves the frontier, and says what that brought. `drained`: up to when
+    /// the sources are known to hold nothing more. After an error nothing has been said, and it can be tried again.
+    pub fn commit(&mut self, drained: Option<Minute>) -> Result<Committed, WatchError> {
+        let newest = self.fresh.iter().map(|seen| seen.0).max().unwrap_or(i64::MIN).max(self.newest);
+        let frontier = match self.options.clock {
+            Clock::Wall => drained.map(|drained| drained.0 - self.options.run.lateness_minutes),
+            Clock::Delivery => (newest != i64::MIN).then(|| self.day_start(newest - REORDER_MINUTES)),
+        };
+        self.commit_up_to(newest, frontier.map_or(self.detector.frontier(), Minute))
+    }
+
+    /// Commits, and closes all that is open.
+    pub fn finish(&mut self) -> Result<Committed, WatchError> {
+        let newest = self.fresh.iter().map(|seen| seen.0).max().unwrap_or(i64::MIN).max(self.newest);
+        let mut committed = self.commit_up_to(newest, Minute(i64::MAX))?;
+        self.take_snapshot()?;
+        committed.snapshot_taken = true;
+        Ok(committed)
+    }
+
+    fn commit_up_to(&mut self, newest: i64, frontier: Minute) -> Result<Committed, WatchError> {
+        // What an earlier commit could not say comes first.
+        self.flush()?;
+        let unchanged = frontier <= self.detector.frontier()
+            && self.fresh.is_empty()
+            && self.fresh_objects == ObjectCounts::default()
+            && self.intake.counters == RecordCounts::default();
+        if unchanged {
+            return Ok(Committed::default());
+        }
+        let tally = std::mem::take(&mut self.intake.tally);
+        let entry = Entry {
+            tally: tally.to_bytes().map_err(SnapshotError::from)?,
+            seen: self.fresh.iter().copied().collect(),
+            counters: self.intake.counters,
+            objects: self.fresh_objects,
+            rejects: std::mem::take(&mut self.intake.rejects),
+            newest,
+            frontier: frontier.0,
+        };
+        let bytes = postcard::to_stdvec(&entry).map_err(SnapshotError::from)?;
+        if let Err(error) = self.journal.append(&bytes) {
+            self.intake.tally = tally;
+            self.intake.rejects = entry.rejects;
+            return Err(error);
+        }
+        self.intake.counters = RecordCounts::default();
+        self.fresh_objects = ObjectCounts::default();
+        self.fresh.clear();
+        let insights = self.apply(entry, tally)?;
+        self.flush()?;
+        let mut committed = Committed { insights, snapshot_taken: false };
+        if self.journal.wants_snapshot() {
+            self.take_snapshot()?;
+            committed.snapshot_taken = true;
+        }
+        Ok(committed)
+    }
+
+    /// What an entry does to the state; the same when it is replayed.
+    fn apply(&mut self, entry: Entry, tally: Tally) -> Result<Vec<Insight>, WatchError> {
+        let mut rejects = entry.rejects;
+        rejects.sort();
+        rejects.iter().for_each(|reject| self.rejects.push(reject));
+        self.see(entry.seen);
+        self.newest = self.newest.max(entry.newest);
+        self.counters.add(&entry.counters);
+        self.objects.add(&entry.objects);
+        self.detector.merge(tally);
+        if Minute(entry.frontier) <= self.detector.frontier() {
+            return Ok(Vec::new());
+        }
+        let advance = self.detector.advance(Minute(entry.frontier), self.options.run.threads);
+        self.counters.scored += advance.events;
+        self.counters.duplicate += advance.closed.duplicates;
+        advance.insights.iter().for_each(|insight| self.insights.push(&insight.to_record(false)));
+        advance.near.iter().for_each(|near| self.near.push(&near.to_record()));
+        self.rates.add(&advance)?;
+        self.forget();
+        Ok(advance.insights)
+    }
+
+    fn see(&mut self, all: Vec<Seen>) {
+        for seen in all {
+            let (delivered, hash, length) = seen;
+            self.by_identity.insert((hash, length), delivered);
+            self.seen.insert(seen);
+        }
+    }
+
+    /// Forgets objects that could bring nothing but late events if they came again: delivered two days before the
+    /// frontier.
+    fn forget(&mut self) {
+        let oldest = self.detector.frontier().0.saturating_sub(2 * MINUTES_PER_DAY);
+        let kept = self.seen.split_off(&(oldest, 0, 0));
+        for (_, hash, length) in std::mem::replace(&mut self.seen, kept) {
+            self.by_identity.remove(&(hash, length));
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), WatchError> {
+        self.rejects.flush()?;
+        self.near.flush()?;
+        self.insights.flush()
+    }
+
+    /// Writes the whole state down, so that starting again is quick.
+    pub fn take_snapshot(&mut self) -> Result<(), WatchError> {
+        self.flush()?;
+        let stored = Stored {
+            detector: self.detector.snapshot()?,
+            seen: self.seen.iter().copied().collect(),
+            counters: self.counters,
+            objects: self.objects,
+            newest: self.newest,
+            insights_end: self.insights.end(),
+            near_end: self.near.end(),
+            rejects_end: self.rejects.end(),
+            rates: self.rates.open_bytes().map_err(SnapshotError::from)?,
+        };
+        self.journal.snapshot(&postcard::to_stdvec(&stored).map_err(SnapshotError::from)?)
+    }
+}
+
+impl ObjectCounts {
+    fn add(&mut self, other: &ObjectCounts) {
+        self.read += other.read;
+        self.duplicate += other.duplicate;
+        self.passed_over += other.passed_over;
+        self.parked += other.parked;
+        self.stored_bytes += other.stored_bytes;
+    }
+}

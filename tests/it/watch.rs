@@ -1,0 +1,171 @@
+//! The sidecar's promise: kills at any moment, redelivery, reordering and torn writes leave the same bytes as one scan
+//! of the same objects. Thousands of kills, by a seed from the clock; `HIGHWATER_SEED` runs one again.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::Path;
+
+use highwater::event::Minute;
+use highwater::source::{self, Object};
+use highwater::train::simulate::{self, simulate};
+use highwater::watch::{Clock, Delivery, Options, Watch, WatchError};
+
+use crate::support::{Random, detector, line, minute, scan, scan_options};
+
+fn trail(seed: u64, root: &Path) -> Vec<Object> {
+    let options = simulate::Options {
+        seed,
+        days: 12,
+        regions: 1,
+        apis: 10,
+        scale: 0.05,
+        anomalies_per_week: 14.0,
+        late_share: 0.03,
+        duplicate_share: 0.1,
+        delivery_minutes: 60,
+        ..simulate::Options::default()
+    };
+    simulate(&options, root).expect("a trail");
+    source::find(&[root.join("AWSLogs").to_string_lossy().into_owned()]).expect("found").objects
+}
+
+fn open(state: &Path) -> Result<Watch, WatchError> {
+    Watch::open(state, Options { run: scan_options(), clock: Clock::Delivery }, detector())
+}
+
+fn delivery(object: &Object) -> Delivery {
+    let mut bytes = Vec::new();
+    object.read(&mut bytes).expect("an object");
+    Delivery { name: object.name.clone(), bytes, arrived: minute(12 * 1_440) }
+}
+
+/// Shuffled within some neighbours, and some twice.
+fn queue(objects: &[Object], random: &mut Random) -> VecDeque<Delivery> {
+    let mut queue: Vec<Delivery> = Vec::new();
+    for neighbours in objects.chunks(4) {
+        let mut part: Vec<&Object> = neighbours.iter().collect();
+        part.extend(neighbours.iter().filter(|_| random.below(5) == 0));
+        random.shuffle(&mut part);
+        queue.extend(part.into_iter().map(delivery));
+    }
+    queue.into()
+}
+
+/// Cuts what a kill may have left half written: a file beyond what the last snapshot relies on.
+fn tear(state: &Path, random: &mut Random, durable: u64) {
+    for name in ["insights.jsonl", "near.jsonl", "rejects.jsonl"] {
+        let path = state.join(name);
+        let length = fs::metadata(&path).map_or(0, |file| file.len());
+        if name == "insights.jsonl" && length > durable && random.below(2) == 0 {
+            let kept = durable + random.below(length - durable + 1);
+            fs::OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(kept)).expect("cut");
+        }
+    }
+    // Half an entry at the end of the journal was promised to nobody.
+    let journal = fs::read_dir(state).expect("listed").flatten().map(|entry| entry.path());
+    for path in
+        journal.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("journal-")))
+    {
+        if random.below(2) == 0 {
+            let mut bytes = fs::read(&path).expect("read");
+            bytes.extend((0..random.below(40)).map(|_| random.0 as u8 | 1).take(7));
+            fs::write(&path, bytes).expect("written");
+        }
+    }
+}
+
+fn run(seed: u64) -> u64 {
+    let mut random = Random(seed);
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = trail(seed, folder.path());
+    let (expected, summary) = scan(&folder.path().join("AWSLogs"), &scan_options(), &mut detector());
+    let state = folder.path().join("state");
+    let mut waiting = queue(&objects, &mut random);
+    let mut in_flight: Vec<Delivery> = Vec::new();
+    let (mut kills, mut durable) = (0, 0);
+    let mut watch = open(&state).expect("opened");
+    while !waiting.is_empty() || !in_flight.is_empty() {
+        match random.below(12) {
+            0..=5 => {
+                // The queue gives out any of the first few.
+                let place = random.below(3).min(waiting.len() as u64) as usize;
+                if let Some(delivery) = waiting.remove(place) {
+                    watch.take(&delivery);
+                    in_flight.push(delivery);
+                }
+            }
+            6..=8 => {
+                if watch.commit(None).expect("committed").snapshot_taken {
+                    durable = watch.insights_bytes();
+                }
+                // Some acknowledgements are lost on their way: those come again.
+                let lost = in_flight.drain(..).filter(|_| random.below(20) == 0);
+                lost.for_each(|delivery| waiting.push_front(delivery));
+            }
+            9 => {
+                watch.take_snapshot().expect("a snapshot");
+                durable = watch.insights_bytes();
+            }
+            _ => {
+                drop(watch);
+                kills += 1;
+                tear(&state, &mut random, durable);
+                in_flight.drain(..).for_each(|delivery| waiting.push_front(delivery));
+                watch = open(&state).expect("opened again");
+            }
+        }
+    }
+    watch.finish().expect("finished");
+    let told = fs::read_to_string(state.join("insights.jsonl")).expect("insights");
+    assert_eq!(told.lines().collect::<Vec<_>>(), expected, "HIGHWATER_SEED={seed}");
+    let counters = watch.counters();
+    assert_eq!(counters.scored, summary.counters.scored, "HIGHWATER_SEED={seed}");
+    assert_eq!(
+        counters.read,
+        counters.scored + counters.duplicate + counters.filtered + counters.late + counters.malformed + counters.open,
+    );
+    // Nothing is left to do for the next one.
+    drop(watch);
+    let mut again = open(&state).expect("opened at the end");
+    assert_eq!(again.commit(None).expect("nothing").insights, []);
+    kills
+}
+
+#[test]
+fn any_number_of_kills_leaves_what_a_scan_says() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    let seeds: Vec<u64> = match std::env::var("HIGHWATER_SEED") {
+        Ok(seed) => vec![seed.parse().expect("HIGHWATER_SEED is a number")],
+        Err(_) => (0..8).map(|n| now as u64 % 1_000_000 + n).collect(),
+    };
+    let kills: u64 = std::thread::scope(|scope| {
+        let runs: Vec<_> = seeds.iter().map(|seed| scope.spawn(|| run(*seed))).collect();
+        runs.into_iter().map(|run| run.join().expect("a run")).sum()
+    });
+    println!("{kills} kills");
+    assert!(std::env::var("HIGHWATER_SEED").is_ok() || kills >= 1_000, "{kills}");
+}
+
+#[test]
+fn the_wall_clock_closes_what_the_sources_are_known_to_have_given() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = trail(3, folder.path());
+    let options = highwater::run::Options { lateness_minutes: 240, ..scan_options() };
+    let options = Options { run: options, clock: Clock::Wall };
+    let mut watch = Watch::open(&folder.path().join("state"), options, detector()).expect("opened");
+    let mut told = Vec::new();
+    for object in &objects {
+        watch.take(&delivery(object));
+        told.extend(watch.commit(object.delivered).expect("committed").insights);
+        let delivered = object.delivered.expect("a time").0;
+        assert_eq!(watch.frontier(), Minute(delivered - 240));
+    }
+    // A source that stands still holds the frontier still.
+    let before = watch.frontier();
+    watch.commit(None).expect("committed");
+    assert_eq!(watch.frontier(), before);
+    told.extend(watch.finish().expect("finished").insights);
+    let (expected, _) = scan(&folder.path().join("AWSLogs"), &scan_options(), &mut detector());
+    assert_eq!(watch.counters().late, 0);
+    assert_eq!(told.iter().map(line).collect::<Vec<_>>(), expected);
+}
