@@ -39,10 +39,11 @@ fn delivery(object: &Object) -> Delivery {
     Delivery { name: object.name.clone(), bytes, arrived: minute(12 * 1_440) }
 }
 
-/// Shuffled within some neighbours, and some twice.
+/// Shuffled within some hours, and some twice.
 fn queue(objects: &[Object], random: &mut Random) -> VecDeque<Delivery> {
     let mut queue: Vec<Delivery> = Vec::new();
-    for neighbours in objects.chunks(4) {
+    let hours = |object: &Object| object.delivered.map(|delivered| delivered.0 / 240);
+    for neighbours in objects.chunk_by(|a, b| hours(a) == hours(b)) {
         let mut part: Vec<&Object> = neighbours.iter().collect();
         part.extend(neighbours.iter().filter(|_| random.below(5) == 0));
         random.shuffle(&mut part);
@@ -87,8 +88,11 @@ fn run(seed: u64) -> u64 {
     while !waiting.is_empty() || !in_flight.is_empty() {
         match random.below(12) {
             0..=5 => {
-                // The queue gives out any of the first few.
-                let place = random.below(3).min(waiting.len() as u64) as usize;
+                // The queue gives out any of the first few, but lets none wait for ever.
+                let delivered = |place: usize| highwater::event::ObjectName::parse(&waiting.get(place)?.name).delivered;
+                let place = random.below(3) as usize;
+                let near = delivered(0).zip(delivered(place)).is_some_and(|(a, b)| b.0 - a.0 < 60);
+                let place = if near { place } else { 0 };
                 if let Some(delivery) = waiting.remove(place) {
                     watch.take(&delivery);
                     in_flight.push(delivery);
