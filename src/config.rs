@@ -34,8 +34,8 @@ pub struct Settings {
     pub budget_per_week: Option<f64>,
     /// Directory with models to use instead of the ones that ship.
     pub model: Option<PathBuf>,
-    /// Events older than their day of delivery by more than this are late.
-    pub lateness_minutes: i64,
+    /// Events older than their day of delivery by more than this are late. `None`: what suits the command.
+    pub lateness_minutes: Option<i64>,
     /// Largest decompressed object.
     pub object_mib_max: usize,
     /// `None`: one for each core.
@@ -52,7 +52,7 @@ impl Default for Settings {
             threshold: None,
             budget_per_week: None,
             model: None,
-            lateness_minutes: 24 * 60,
+            lateness_minutes: None,
             object_mib_max: 256,
             threads: None,
         }
@@ -86,7 +86,7 @@ const KEYS: [(&str, Set); 10] = [
         settings.model = Some(PathBuf::from(text));
         Ok(())
     }),
-    ("lateness", |settings, text| parse_minutes(text).map(|value| settings.lateness_minutes = value)),
+    ("lateness", |settings, text| parse_minutes(text).map(|value| settings.lateness_minutes = Some(value))),
     ("object_max", |settings, text| parse_mebibytes(text).map(|value| settings.object_mib_max = value)),
     ("threads", |settings, text| parse_threads(text).map(|value| settings.threads = Some(value))),
 ];

@@ -20,6 +20,9 @@ use crate::run::{self, Filter};
 /// By this name clap takes it as one value.
 type Days = BTreeSet<u32>;
 
+/// Of a scan, and wherever time follows days of delivery: CloudTrail promises no bound.
+const LATENESS_MINUTES: i64 = 24 * 60;
+
 #[derive(clap::Args)]
 #[command(next_help_heading = "Settings, also in highwater.toml and as HIGHWATER_* in the environment")]
 pub(super) struct Flags {
@@ -69,7 +72,7 @@ impl Flags {
             threshold: self.threshold.or(settings.threshold).filter(|_| self.budget.is_none()),
             budget_per_week: self.budget.or(settings.budget_per_week).filter(|_| self.threshold.is_none()),
             model: self.model.clone().or(settings.model),
-            lateness_minutes: self.lateness.unwrap_or(settings.lateness_minutes),
+            lateness_minutes: self.lateness.or(settings.lateness_minutes),
             object_mib_max: self.object_max.unwrap_or(settings.object_mib_max),
             threads: self.threads.or(settings.threads),
         })
@@ -118,7 +121,7 @@ pub(super) fn run_options(settings: &Settings, filter: Filter) -> run::Options {
     run::Options {
         filter,
         limits: Limits { object_bytes_max: settings.object_mib_max << 20, ..Limits::default() },
-        lateness_minutes: settings.lateness_minutes,
+        lateness_minutes: settings.lateness_minutes.unwrap_or(LATENESS_MINUTES),
         threads: settings.threads.unwrap_or_else(default_threads),
         keep_open: false,
     }

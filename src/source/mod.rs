@@ -1,6 +1,14 @@
 //! Where objects come from: [`find`] turns the paths a user named into a list of objects in a fixed order. Knows file
 //! names and delivery times; not what is in an object, nor what becomes of it.
 
+pub mod aws;
+pub mod folder;
+pub mod live;
+pub mod notification;
+pub mod push;
+pub mod sqs;
+pub mod stdin;
+
 use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
@@ -39,6 +47,11 @@ pub struct Object {
 }
 
 impl Object {
+    /// `None`: standard input.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_deref()
+    }
+
     /// The whole object as it is stored.
     pub fn read(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
         buffer.clear();

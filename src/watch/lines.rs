@@ -32,6 +32,10 @@ impl Lines {
         Ok(Lines { path: path.to_owned(), file, position, length, pending: Vec::new() })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn push(&mut self, line: &impl Serialize) {
         // Lines are made of our own records: numbers and text, which JSON always has a form for.
         let _ = serde_json::to_writer(&mut self.pending, line);

@@ -202,6 +202,11 @@ impl Watch {
         self.detector.series_count()
     }
 
+    /// `insights.jsonl`.
+    pub fn insights_path(&self) -> &Path {
+        self.insights.path()
+    }
+
     /// Where the lines end that are on the disk: the size of `insights.jsonl`.
     pub fn insights_bytes(&self) -> u64 {
         self.insights.end()

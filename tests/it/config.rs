@@ -64,7 +64,7 @@ fn every_setting_can_stand_in_a_file() {
         call_rate: CallRate::All,
         drops: true,
         threshold: Some(1.5),
-        lateness_minutes: 2_880,
+        lateness_minutes: Some(2_880),
         object_mib_max: 64,
         threads: Some(3),
         missed_jobs: false,

@@ -1,0 +1,325 @@
+//! The live loop: sources to [`Watch`] to whoever listens. Owns the runtime, asks for the time, and decides when to
+//! commit and when to end. Knows neither flags nor what a commit does.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::event::{Minute, ObjectName};
+use crate::http;
+use crate::insight::State;
+use crate::sink::Copy;
+use crate::source::aws::{self, Buckets};
+use crate::source::live::{Feed, Line, Ticket, now_s};
+use crate::source::sqs::Sqs;
+use crate::source::{folder, push, stdin};
+use crate::status::Status;
+use crate::watch::{Committed, Delivery, Watch, WatchError};
+
+/// Where deliveries come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A queue that announces objects in S3; its Region where the URL does not tell it; a role to assume.
+    Sqs { url: String, region: Option<String>, role_arn: Option<String> },
+    /// A directory that grows.
+    Folder(PathBuf),
+    /// JSON lines.
+    Stdin,
+    /// Requests to this address; a key that senders must know.
+    Push { address: SocketAddr, key: Option<String> },
+}
+
+impl Source {
+    /// As logs and metrics call it.
+    fn name(&self) -> String {
+        match self {
+            Source::Sqs { url, .. } => url.clone(),
+            Source::Folder(directory) => directory.display().to_string(),
+            Source::Stdin => "stdin".to_owned(),
+            Source::Push { address, .. } => format!("http {address}"),
+        }
+    }
+}
+
+pub struct Options {
+    pub sources: Vec<Source>,
+    /// A file that gets every line of `insights.jsonl`.
+    pub insights: Option<PathBuf>,
+    /// Where health and metrics are served; `None`: nowhere but beside pushes.
+    pub status: Option<SocketAddr>,
+    /// Ends, with everything closed, once nothing came for so long and all sources are known to be empty.
+    pub until_idle: Option<Duration>,
+}
+
+/// Deliveries wait for a commit for at most so long, and until they have at most so many bytes.
+const COMMIT_AGE: Duration = Duration::from_millis(500);
+const COMMIT_BYTES: usize = 64 << 20;
+
+/// Deliveries on their way from the sources: few, because each may be large.
+const FEEDS: usize = 32;
+
+/// Wait after a commit that failed, doubled each time up to the most.
+const RETRY: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// Longest wait for sources to end.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// What the loop knows of a source.
+struct Known {
+    name: String,
+    safe: mpsc::UnboundedSender<Vec<Ticket>>,
+    /// Not committed yet.
+    tickets: Vec<Ticket>,
+    drained_s: Option<i64>,
+}
+
+/// Runs until it is told to end, or is idle.
+pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("highwater")
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let stop = CancellationToken::new();
+    let mut copy = options.insights.as_ref().map(|path| Copy::open(path)).transpose()?;
+    catch_up(copy.as_mut(), &watch)?;
+    let status = Arc::new(Status::default());
+    status.turn();
+    let (feeds, mut inbox) = mpsc::channel(FEEDS);
+    let mut known = Vec::new();
+    let mut running = tokio::task::JoinSet::new();
+    // The server answers until the last request is safe: it ends after the loop.
+    let stop_serving = CancellationToken::new();
+    if let Some(address) = options.status {
+        let listener = runtime.block_on(http::bind(address, false, false))?;
+        runtime.spawn(http::serve(listener, status.clone(), None, stop_serving.clone()));
+    }
+    for (place, source) in options.sources.into_iter().enumerate() {
+        let (safe, safe_line) = mpsc::unbounded_channel();
+        let line = Line { source: place, feeds: feeds.clone(), safe: safe_line, stop: stop.clone() };
+        known.push(Known { name: source.name(), safe, tickets: Vec::new(), drained_s: None });
+        if let Source::Push { address, key } = source {
+            let listener = runtime.block_on(http::bind(address, key.is_some(), true))?;
+            let (push, task) = push::push(line, key);
+            running.spawn_on(task, runtime.handle());
+            runtime.spawn(http::serve(listener, status.clone(), Some(push), stop_serving.clone()));
+        } else {
+            running.spawn_on(start(source, line), runtime.handle());
+        }
+    }
+    drop(feeds);
+    runtime.spawn(end_on_signal(stop.clone()));
+    status.set_ready(true);
+
+    let (mut bytes, mut waiting_since) = (0, None::<Instant>);
+    let mut last_delivery_s = now_s();
+    let mut committed_up_to = None;
+    let idle_s = options.until_idle.map(|idle| idle.as_secs() as i64);
+    let mut is_idle = false;
+    while !stop.is_cancelled() && !is_idle {
+        status.turn();
+        let wait = waiting_since.map_or(COMMIT_AGE, |since| COMMIT_AGE.saturating_sub(since.elapsed()));
+        let feed = runtime.block_on(async {
+            tokio::select! {
+                () = stop.cancelled() => None,
+                feed = inbox.recv() => feed,
+                () = tokio::time::sleep(wait) => None,
+            }
+        });
+        if let Some((place, feed)) = feed {
+            let source = &mut known[place];
+            match feed {
+                Feed::Delivery { ticket, name, bytes: object } => {
+                    last_delivery_s = now_s();
+                    bytes += object.len();
+                    if let Some(delivered) = ObjectName::parse(&name).delivered {
+                        let lag_s = last_delivery_s - delivered.0 * 60;
+                        status.update(|figures| figures.delivery_lag_s = Some(lag_s));
+                    }
+                    waiting_since.get_or_insert_with(Instant::now);
+                    watch.take(&Delivery { name, bytes: object, arrived: Minute::of_second(last_delivery_s) });
+                    source.tickets.push(ticket);
+                }
+                Feed::Parked { ticket, name, reason } => {
+                    last_delivery_s = now_s();
+                    waiting_since.get_or_insert_with(Instant::now);
+                    warn!(object = %name, %reason, "given up; see rejects.jsonl");
+                    watch.park(&name, reason);
+                    source.tickets.push(ticket);
+                }
+                Feed::Drained { second } => source.drained_s = Some(second),
+                Feed::Ended => source.drained_s = Some(i64::MAX),
+            }
+        }
+        let drained_s = known.iter().map(|source| source.drained_s).min().flatten();
+        let all_ended = drained_s == Some(i64::MAX);
+        is_idle = all_ended
+            || idle_s.zip(drained_s).is_some_and(|(idle_s, drained_s)| drained_s - last_delivery_s >= idle_s);
+        let drained = drained_s.map(|second| Minute::of_second(second.min(now_s())));
+        let due = bytes >= COMMIT_BYTES
+            || waiting_since.is_some_and(|since| since.elapsed() >= COMMIT_AGE)
+            || drained > committed_up_to;
+        if due || is_idle {
+            let since = waiting_since;
+            commit(&mut watch, &stop, |watch| watch.commit(drained), &mut copy, &mut known, &status);
+            if let Some(since) = since {
+                status.update(|figures| figures.commit_lag_ms = Some(since.elapsed().as_millis() as u64));
+            }
+            (bytes, waiting_since, committed_up_to) = (0, None, drained);
+        }
+    }
+    if is_idle {
+        info!("idle: closing what is open");
+        commit(&mut watch, &stop, Watch::finish, &mut copy, &mut known, &status);
+    } else {
+        info!("ending");
+        watch.commit(None).context("the last commit")?;
+        settle(&mut known);
+        watch.take_snapshot().context("the last snapshot")?;
+    }
+    catch_up(copy.as_mut(), &watch)?;
+    // Sources tell their queues what is safe, and end.
+    stop.cancel();
+    drop((known, inbox));
+    runtime.block_on(async {
+        let _ = tokio::time::timeout(LAST_WORDS, async { while running.join_next().await.is_some() {} }).await;
+    });
+    stop_serving.cancel();
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    Ok(())
+}
+
+/// Commits, again and again while the disk does not take it; then the sources are told what is safe.
+fn commit(
+    watch: &mut Watch,
+    stop: &CancellationToken,
+    what: impl Fn(&mut Watch) -> Result<Committed, WatchError>,
+    copy: &mut Option<Copy>,
+    known: &mut [Known],
+    status: &Status,
+) {
+    let mut wait = RETRY;
+    loop {
+        match what(watch) {
+            Ok(committed) => {
+                status.set_ready(true);
+                status.update(|figures| {
+                    figures.commits += 1;
+                    figures.snapshots += u64::from(committed.snapshot_taken);
+                    let starts = committed.insights.iter().filter(|insight| insight.state == State::Start);
+                    figures.starts += starts.count() as u64;
+                });
+                for insight in &committed.insights {
+                    info!(
+                        api = %insight.series.api.event_name,
+                        account = %insight.series.api.account_id,
+                        state = ?insight.state,
+                        start = %insight.start,
+                        "insight"
+                    );
+                }
+                break;
+            }
+            Err(error) => {
+                status.set_ready(false);
+                status.turn();
+                status.update(|figures| figures.commit_failures += 1);
+                error!(%error, "what was received cannot be put on the disk; nothing more is taken in until it can");
+                std::thread::sleep(wait);
+                wait = (wait * 2).min(RETRY_MAX);
+                if stop.is_cancelled() {
+                    return;
+                }
+            }
+        }
+    }
+    settle(known);
+    status.update(|figures| {
+        figures.records = watch.counters();
+        figures.objects = watch.objects();
+        figures.series = watch.series_count() as u64;
+        let closed = 1..i64::from(u32::MAX);
+        figures.frontier_s = Some(watch.frontier().0).filter(|minute| closed.contains(minute)).map(|minute| minute * 60);
+        figures.drained_s = known.iter().map(|source| (source.name.clone(), source.drained_s)).collect();
+        figures.insights_bytes = watch.insights_bytes();
+    });
+    if let Err(error) = catch_up(copy.as_mut(), watch) {
+        error!(%error, "the copy of the insights cannot be written; trying again with the next commit");
+    }
+}
+
+fn settle(known: &mut [Known]) {
+    for source in known {
+        if !source.tickets.is_empty() {
+            // A source that has ended needs no word.
+            let _ = source.safe.send(std::mem::take(&mut source.tickets));
+        }
+    }
+}
+
+fn catch_up(copy: Option<&mut Copy>, watch: &Watch) -> anyhow::Result<()> {
+    let Some(copy) = copy else { return Ok(()) };
+    copy.catch_up(watch.insights_path(), watch.insights_bytes())
+}
+
+async fn start(source: Source, line: Line) {
+    match source {
+        Source::Sqs { url, region, role_arn } => {
+            let region = region.or_else(|| region_of(&url));
+            let config = aws::config(region.as_deref(), role_arn.as_deref()).await;
+            let client = aws_sdk_sqs::Client::new(&config);
+            Sqs { client, buckets: Arc::new(Buckets::new(config)), url }.run(line).await;
+        }
+        Source::Folder(directory) => folder::run(directory, line).await,
+        Source::Stdin => stdin::run(line).await,
+        Source::Push { .. } => unreachable!("pushes come through the server, which is bound before anything runs"),
+    }
+}
+
+/// `https://sqs.us-gov-west-1.amazonaws.com/...`, also `.amazonaws.com.cn`.
+fn region_of(url: &str) -> Option<String> {
+    let host = url.split("://").nth(1)?.split('/').next()?;
+    let mut parts = host.split('.');
+    let (service, region) = (parts.next()?, parts.next()?);
+    (service == "sqs" && parts.next() == Some("amazonaws")).then(|| region.to_owned())
+}
+
+/// SIGTERM and SIGINT.
+async fn end_on_signal(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        warn!("signals cannot be heard: only a kill ends this process");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop.cancel();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_tells_its_region() {
+        for (url, region) in [
+            ("https://sqs.us-gov-west-1.amazonaws.com/1/q", Some("us-gov-west-1")),
+            ("https://sqs.cn-north-1.amazonaws.com.cn/1/q", Some("cn-north-1")),
+            ("http://127.0.0.1:5005/123456789012/trail", None),
+            ("sqs", None),
+        ] {
+            assert_eq!(region_of(url).as_deref(), region, "{url}");
+        }
+    }
+}

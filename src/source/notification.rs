@@ -1,0 +1,182 @@
+//! Which objects a queue's message names, in every form in which S3 and CloudTrail announce them: S3 to SQS, either
+//! through SNS (wrapped or raw), CloudTrail's own topic, S3 through EventBridge. Knows no queue and no network.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// An object in S3.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct S3Object {
+    pub bucket: String,
+    pub key: String,
+    /// Of the bucket, where the message tells it.
+    pub region: Option<String>,
+}
+
+/// Envelopes within envelopes that are opened.
+const DEPTH_MAX: usize = 4;
+
+/// The objects that a message announces; none for S3's test message. The reason where it announces nothing known.
+pub fn objects(body: &str) -> Result<Vec<S3Object>, String> {
+    let value: Value = serde_json::from_str(body).map_err(|error| format!("the message is not JSON: {error}"))?;
+    of_value(&value, DEPTH_MAX)
+}
+
+fn of_value(value: &Value, depth: usize) -> Result<Vec<S3Object>, String> {
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    if value.get("Event").and_then(Value::as_str) == Some("s3:TestEvent") {
+        return Ok(Vec::new());
+    }
+    // SNS, not raw: the message is text within the text.
+    if let Some(inner) = value.get("Message").and_then(Value::as_str).filter(|_| value.get("TopicArn").is_some()) {
+        if depth == 0 {
+            return Err("envelopes within envelopes, and no end of them".to_owned());
+        }
+        // What CloudTrail says when a trail is first set up is a sentence.
+        let Ok(inner) = serde_json::from_str::<Value>(inner) else {
+            return if inner.starts_with("CloudTrail validation message") {
+                Ok(Vec::new())
+            } else {
+                Err("the SNS message within is not JSON".to_owned())
+            };
+        };
+        return of_value(&inner, depth - 1);
+    }
+    if let Some(records) = value.get("Records").and_then(Value::as_array) {
+        return records.iter().filter_map(|record| of_record(record).transpose()).collect();
+    }
+    if let Some(bucket) = text(value, "s3Bucket") {
+        // CloudTrail's own topic. The keys are as they are.
+        let keys = value.get("s3ObjectKey").and_then(Value::as_array).ok_or("s3ObjectKey is missing")?;
+        let keys = keys.iter().map(|key| key.as_str().ok_or("an s3ObjectKey is no text"));
+        let object = |key: &str| S3Object { bucket: bucket.clone(), key: key.to_owned(), region: None };
+        return Ok(keys.map(|key| key.map(object)).collect::<Result<_, _>>()?);
+    }
+    if value.get("detail-type").is_some() {
+        return of_event(value);
+    }
+    Err("the message announces no object in any form that is known".to_owned())
+}
+
+#[derive(Deserialize)]
+struct S3Part {
+    bucket: Named,
+    object: Keyed,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Keyed {
+    key: String,
+}
+
+/// One record of S3's own notification; none if it tells of something else than a new object.
+fn of_record(record: &Value) -> Result<Option<S3Object>, String> {
+    let name = record.get("eventName").and_then(Value::as_str).unwrap_or("");
+    if !name.trim_start_matches("s3:").starts_with("ObjectCreated") {
+        return Ok(None);
+    }
+    let part = record.get("s3").ok_or("a record has no s3")?;
+    let part = S3Part::deserialize(part).map_err(|error| format!("a record's s3 is not what it should be: {error}"))?;
+    let region = record.get("awsRegion").and_then(Value::as_str).filter(|region| !region.is_empty());
+    Ok(Some(S3Object {
+        bucket: part.bucket.name,
+        key: form_decoded(&part.object.key),
+        region: region.map(str::to_owned),
+    }))
+}
+
+/// S3 through EventBridge. The key is as it is.
+fn of_event(event: &Value) -> Result<Vec<S3Object>, String> {
+    if event.get("detail-type").and_then(Value::as_str) != Some("Object Created") {
+        return Ok(Vec::new());
+    }
+    let detail = event.get("detail").ok_or("the event has no detail")?;
+    let part =
+        S3Part::deserialize(detail).map_err(|error| format!("the event's detail is not what it should be: {error}"))?;
+    let region = event.get("region").and_then(Value::as_str).filter(|region| !region.is_empty());
+    Ok(vec![S3Object { bucket: part.bucket.name, key: part.object.key, region: region.map(str::to_owned) }])
+}
+
+/// `+` is a space, `%41` is `A`; what is no valid escape stays as it is.
+fn form_decoded(text: &str) -> String {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let (bytes, mut out, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
+    while let Some(byte) = bytes.get(at) {
+        let escaped = match byte {
+            b'%' => digit(bytes.get(at + 1)).zip(digit(bytes.get(at + 2))),
+            _ => None,
+        };
+        match (byte, escaped) {
+            (_, Some((high, low))) => {
+                out.push((high * 16 + low) as u8);
+                at += 2;
+            }
+            (b'+', _) => out.push(b' '),
+            _ => out.push(*byte),
+        }
+        at += 1;
+    }
+    String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const KEY: &str = "AWSLogs/123456789012/CloudTrail/us-east-1/2026/03/04/a b+c.json.gz";
+
+    fn s3() -> Value {
+        json!({"Records": [{"eventVersion": "2.6", "eventSource": "aws:s3", "awsRegion": "eu-west-1",
+            "eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"},
+            "object": {"key": "AWSLogs/123456789012/CloudTrail/us-east-1/2026/03/04/a+b%2Bc.json.gz", "size": 3}}}]})
+    }
+
+    fn wrapped(message: &Value) -> Value {
+        json!({"Type": "Notification", "TopicArn": "arn:aws:sns:us-east-1:1:t", "Message": message.to_string()})
+    }
+
+    #[test]
+    fn every_form_names_the_same_object() {
+        let event = json!({"version": "0", "detail-type": "Object Created", "source": "aws.s3", "region": "eu-west-1",
+            "detail": {"bucket": {"name": "b"}, "object": {"key": KEY}, "reason": "PutObject"}});
+        let own = json!({"s3Bucket": "b", "s3ObjectKey": [KEY]});
+        for body in [s3(), wrapped(&s3()), wrapped(&wrapped(&s3())), event, wrapped(&own), own] {
+            let found = objects(&body.to_string()).expect("objects");
+            assert_eq!(found.len(), 1, "{body}");
+            assert_eq!((&*found[0].bucket, &*found[0].key), ("b", KEY), "{body}");
+        }
+        assert_eq!(objects(&s3().to_string()).expect("objects")[0].region.as_deref(), Some("eu-west-1"));
+    }
+
+    #[test]
+    fn what_announces_nothing_new_is_no_error_and_the_rest_is() {
+        let test = json!({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"});
+        let removed = json!({"Records": [{"eventName": "ObjectRemoved:Delete"}]});
+        let setup = json!({"TopicArn": "t", "Message": "CloudTrail validation message."});
+        for body in [wrapped(&test), test, removed, setup, json!({"detail-type": "Object Deleted"})] {
+            assert_eq!(objects(&body.to_string()), Ok(Vec::new()), "{body}");
+        }
+        let mut deep = s3();
+        for _ in 0..DEPTH_MAX + 1 {
+            deep = wrapped(&deep);
+        }
+        let half = json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}}}]});
+        for body in [deep, half, json!([]), json!({"s3Bucket": "b"}), json!({"s3Bucket": "b", "s3ObjectKey": [1]})] {
+            assert!(objects(&body.to_string()).is_err(), "{body}");
+        }
+        assert!(objects("{").is_err());
+    }
+
+    #[test]
+    fn escapes_that_are_none_stay() {
+        assert_eq!(form_decoded("a%2"), "a%2");
+        assert_eq!(form_decoded("%zz+%C3%A9"), "%zz é");
+        assert_eq!(form_decoded("%ff"), "%ff");
+    }
+}

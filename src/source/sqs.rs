@@ -1,0 +1,375 @@
+//! Objects announced by an SQS queue: long polls, fetches what the messages name, keeps messages hidden while it is not
+//! safe, and deletes them once it is. A failing queue or bucket is asked again for as long as it takes; an object that
+//! is not there, or not ours to read, is given up after some tries and parked with the reason. Knows no record.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, QueueAttributeName,
+};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::aws::Buckets;
+use super::live::{Feed, Line, Ticket, now_s};
+use super::notification::{S3Object, objects};
+
+/// Seconds that SQS waits for a message, at most; messages in one answer, at most.
+const WAIT_S: i32 = 20;
+const BATCH: usize = 10;
+
+/// A message stays hidden for so long at a time, and is hidden again when a third of it has passed. Short, so that what
+/// a killed process had in hand soon shows again.
+const HIDDEN_S: i32 = 30;
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// The queue is asked at most so often how many messages others have in hand.
+const COUNTED: Duration = Duration::from_secs(5);
+
+/// Objects fetched at once, and messages in hand beyond which no more are asked for.
+const FETCHES: usize = 16;
+const MESSAGES_MAX: usize = 512;
+
+/// An object that is not there, or not ours to read, is asked for so often: permissions and names may be late.
+const TRIES: u32 = 4;
+/// Waiting between tries: this, doubled each time, at most so long.
+const BACKOFF: Duration = Duration::from_millis(250);
+const BACKOFF_MAX: Duration = Duration::from_secs(20);
+
+/// Beyond it an object is no log file.
+const OBJECT_BYTES_MAX: i64 = 512 << 20;
+
+/// Longest wait for the last deletions when the sidecar ends.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+pub struct Sqs {
+    pub client: Client,
+    pub buckets: Arc<Buckets>,
+    pub url: String,
+}
+
+/// A message in hand.
+struct Held {
+    receipt: String,
+    received_s: i64,
+    hidden_at: Instant,
+    /// Objects not handed over yet, and not safe yet.
+    undelivered: usize,
+    unsafe_tickets: usize,
+}
+
+impl Sqs {
+    /// Runs until told to stop and the last ticket is safe.
+    pub async fn run(self, mut line: Line) {
+        self.look_at_queue().await;
+        let mut state = State { held: BTreeMap::new(), tickets: HashMap::new(), next: 0, next_ticket: 0 };
+        let fetches = Arc::new(Semaphore::new(FETCHES));
+        let mut tasks: JoinSet<u64> = JoinSet::new();
+        let (mut drained, mut told, mut failures) = (None, i64::MIN, 0u32);
+        let mut counted: Option<Instant> = None;
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut receive = Box::pin(self.receive(Duration::ZERO));
+        loop {
+            let asking = state.held.len() < MESSAGES_MAX;
+            tokio::select! {
+                () = line.stop.cancelled() => break,
+                safe = line.safe.recv() => match safe {
+                    Some(tickets) => self.delete(state.settle(&tickets)).await,
+                    None => return,
+                },
+                Some(done) = tasks.join_next() => {
+                    if let Ok(number) = done
+                        && let Some(held) = state.held.get_mut(&number)
+                    {
+                        held.undelivered -= 1;
+                    }
+                }
+                _ = heartbeat.tick() => self.hide(state.held.values_mut()).await,
+                received = &mut receive, if asking => {
+                    let wait = match received {
+                        Ok(messages) => {
+                            failures = 0;
+                            // A long poll asks every server: fewer than were asked for are all there are. What is
+                            // hidden from us may be in the hands of a process that was killed.
+                            let (few, second) = (messages.len() < BATCH, now_s() - 1);
+                            for message in messages {
+                                self.take(message, &mut state, &line, &fetches, &mut tasks).await;
+                            }
+                            if few && counted.is_none_or(|at| at.elapsed() >= COUNTED) {
+                                counted = Some(Instant::now());
+                                if self.others_hold_none(state.held.len()).await {
+                                    drained = Some(second);
+                                }
+                            }
+                            Duration::ZERO
+                        }
+                        Err(error) => {
+                            failures += 1;
+                            warn!(queue = %self.url, %error, "the queue does not answer; asking again");
+                            backoff(failures)
+                        }
+                    };
+                    receive = Box::pin(self.receive(wait));
+                }
+            }
+            // What is in hand was there before: all is handed over up to the oldest of it.
+            let oldest = state.held.values().filter(|held| held.undelivered > 0).map(|held| held.received_s).min();
+            if let Some(second) = drained.map(|drained| oldest.map_or(drained, |oldest| drained.min(oldest - 1)))
+                && second > told
+            {
+                told = second;
+                if !line.say(Feed::Drained { second }).await {
+                    return;
+                }
+            }
+        }
+        tasks.shutdown().await;
+        let last = async {
+            while let Some(tickets) = line.safe.recv().await {
+                self.delete(state.settle(&tickets)).await;
+            }
+        };
+        let _ = tokio::time::timeout(LAST_WORDS, last).await;
+        // Others need not wait until these show again.
+        self.show(state.held.values()).await;
+    }
+
+    /// Whether the queue has nothing but what we have in hand. A queue that we may not ask is taken at its word.
+    async fn others_hold_none(&self, held: usize) -> bool {
+        let (shown, hidden) = (
+            QueueAttributeName::ApproximateNumberOfMessages,
+            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        );
+        let asked = self.client.get_queue_attributes().queue_url(&self.url);
+        match asked.attribute_names(shown.clone()).attribute_names(hidden.clone()).send().await {
+            Ok(answer) => {
+                let count = |name| -> Option<usize> { answer.attributes()?.get(name)?.parse().ok() };
+                count(&shown).unwrap_or(0) == 0 && count(&hidden).unwrap_or(0) <= held
+            }
+            Err(error) => error.raw_response().is_some_and(|response| response.status().as_u16() == 403),
+        }
+    }
+
+    /// Hints at what a queue should have; a queue that cannot be looked at may still be read.
+    async fn look_at_queue(&self) {
+        let asked = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(QueueAttributeName::All);
+        match asked.send().await {
+            Ok(answer) => {
+                let has = |name| answer.attributes().is_some_and(|attributes| attributes.contains_key(&name));
+                if !has(QueueAttributeName::RedrivePolicy) {
+                    info!(queue = %self.url, "the queue has no dead-letter queue: messages that nobody can read stay until they expire");
+                }
+            }
+            Err(error) => {
+                let error = words(&error);
+                warn!(queue = %self.url, %error, "the queue's attributes cannot be read");
+            }
+        }
+    }
+
+    async fn receive(&self, wait: Duration) -> Result<Vec<Message>, String> {
+        tokio::time::sleep(wait).await;
+        let asked = self
+            .client
+            .receive_message()
+            .queue_url(&self.url)
+            .max_number_of_messages(BATCH as i32)
+            .wait_time_seconds(WAIT_S)
+            .visibility_timeout(HIDDEN_S);
+        asked.send().await.map(|answer| answer.messages.unwrap_or_default()).map_err(|error| words(&error))
+    }
+
+    /// Starts fetching what a message names.
+    async fn take(
+        &self,
+        message: Message,
+        state: &mut State,
+        line: &Line,
+        fetches: &Arc<Semaphore>,
+        tasks: &mut JoinSet<u64>,
+    ) {
+        let Some(receipt) = message.receipt_handle else { return };
+        let number = state.next;
+        state.next += 1;
+        let found = objects(message.body.as_deref().unwrap_or(""));
+        let (found, unknown) = match found {
+            Ok(found) => (found, None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        let count = found.len() + usize::from(unknown.is_some());
+        let held = Held {
+            receipt,
+            received_s: now_s(),
+            hidden_at: Instant::now(),
+            undelivered: found.len(),
+            unsafe_tickets: count,
+        };
+        state.held.insert(number, held);
+        if count == 0 {
+            let gone = state.held.remove(&number);
+            self.delete(gone.into_iter().map(|held| held.receipt).collect()).await;
+            return;
+        }
+        if let Some(reason) = unknown {
+            let name = format!("{} message {}", self.url, message.message_id.as_deref().unwrap_or("without an ID"));
+            line.say(Feed::Parked { ticket: state.ticket(number), name, reason }).await;
+        }
+        for object in found {
+            let (source, feeds, ticket) = (line.source, line.feeds.clone(), state.ticket(number));
+            let (buckets, fetches) = (self.buckets.clone(), fetches.clone());
+            tasks.spawn(async move {
+                // Never closed.
+                let _room = fetches.acquire().await;
+                let feed = match fetch(&buckets, &object).await {
+                    Ok(bytes) => Feed::Delivery { ticket, name: object.key, bytes },
+                    Err(reason) => Feed::Parked { ticket, name: format!("s3://{}/{}", object.bucket, object.key), reason },
+                };
+                let _ = feeds.send((source, feed)).await;
+                number
+            });
+        }
+    }
+
+    async fn delete(&self, receipts: Vec<String>) {
+        for part in receipts.chunks(BATCH) {
+            let entries = part.iter().enumerate().filter_map(|(place, receipt)| {
+                DeleteMessageBatchRequestEntry::builder().id(place.to_string()).receipt_handle(receipt).build().ok()
+            });
+            let asked = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries.collect()));
+            // Whatever stays comes again, and is known by its bytes.
+            if let Err(error) = asked.send().await {
+                let error = words(&error);
+                warn!(queue = %self.url, %error, "messages could not be deleted; they will come again");
+            }
+        }
+    }
+
+    /// Keeps messages hidden that have used a third of their time.
+    async fn hide(&self, held: impl Iterator<Item = &mut Held>) {
+        let third = Duration::from_secs(HIDDEN_S as u64 / 3);
+        let mut due: Vec<&mut Held> = held.filter(|held| held.hidden_at.elapsed() >= third).collect();
+        for part in due.chunks_mut(BATCH) {
+            if self.set_hidden(part.iter().map(|held| held.receipt.as_str()), HIDDEN_S).await {
+                part.iter_mut().for_each(|held| held.hidden_at = Instant::now());
+            }
+        }
+    }
+
+    async fn show(&self, held: impl Iterator<Item = &Held>) {
+        let receipts: Vec<&str> = held.map(|held| held.receipt.as_str()).collect();
+        for part in receipts.chunks(BATCH) {
+            let shown = self.set_hidden(part.iter().copied(), 0);
+            if tokio::time::timeout(LAST_WORDS, shown).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn set_hidden(&self, receipts: impl Iterator<Item = &str>, seconds: i32) -> bool {
+        let entries = receipts.enumerate().filter_map(|(place, receipt)| {
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(place.to_string());
+            entry.receipt_handle(receipt).visibility_timeout(seconds).build().ok()
+        });
+        let entries = entries.collect();
+        let asked = self.client.change_message_visibility_batch().queue_url(&self.url).set_entries(Some(entries));
+        match asked.send().await {
+            Ok(_) => true,
+            Err(error) => {
+                let error = words(&error);
+                warn!(queue = %self.url, %error, "messages could not be kept hidden; some may come twice");
+                false
+            }
+        }
+    }
+}
+
+struct State {
+    held: BTreeMap<u64, Held>,
+    tickets: HashMap<Ticket, u64>,
+    next: u64,
+    next_ticket: Ticket,
+}
+
+impl State {
+    fn ticket(&mut self, message: u64) -> Ticket {
+        self.next_ticket += 1;
+        self.tickets.insert(self.next_ticket, message);
+        self.next_ticket
+    }
+
+    /// Receipts of the messages of which all is safe now.
+    fn settle(&mut self, tickets: &[Ticket]) -> Vec<String> {
+        let mut receipts = Vec::new();
+        for ticket in tickets {
+            let Some(number) = self.tickets.remove(ticket) else { continue };
+            let Some(held) = self.held.get_mut(&number) else { continue };
+            held.unsafe_tickets -= 1;
+            if held.unsafe_tickets == 0 {
+                receipts.extend(self.held.remove(&number).map(|held| held.receipt));
+            }
+        }
+        receipts
+    }
+}
+
+/// The object's bytes; or why it cannot be had, after some tries. Waits out everything that may pass.
+async fn fetch(buckets: &Buckets, object: &S3Object) -> Result<Vec<u8>, String> {
+    let (mut tries, mut refusals) = (0, 0);
+    let mut region = object.region.clone();
+    loop {
+        let client = buckets.client(region.as_deref());
+        let error = match client.get_object().bucket(&object.bucket).key(&object.key).send().await {
+            Ok(answer) => {
+                if answer.content_length().is_some_and(|length| length > OBJECT_BYTES_MAX) {
+                    return Err(format!("it has more than {} MiB", OBJECT_BYTES_MAX >> 20));
+                }
+                match answer.body.collect().await {
+                    Ok(bytes) => return Ok(bytes.to_vec()),
+                    Err(error) => format!("the answer broke off: {error}"),
+                }
+            }
+            Err(error) => {
+                let status = error.raw_response().map(|response| response.status().as_u16());
+                let elsewhere = error.raw_response().and_then(|response| response.headers().get("x-amz-bucket-region"));
+                if let (Some(301 | 307 | 400), Some(elsewhere)) = (status, elsewhere)
+                    && region.as_deref() != Some(elsewhere)
+                {
+                    region = Some(elsewhere.to_owned());
+                    continue;
+                }
+                // The request itself is at fault, not the service: 429 and 408 pass.
+                if matches!(status, Some(400..=407 | 409..=428)) {
+                    refusals += 1;
+                    if refusals >= TRIES {
+                        return Err(format!("S3 refused it {TRIES} times: {}", words(&error)));
+                    }
+                }
+                words(&error)
+            }
+        };
+        tries += 1;
+        warn!(bucket = %object.bucket, key = %object.key, %error, tries, "an object cannot be had; asking again");
+        tokio::time::sleep(backoff(tries)).await;
+    }
+}
+
+/// A service's code and message, or what kept us from reaching it.
+fn words<E: ProvideErrorMetadata + std::error::Error + 'static, R: std::fmt::Debug>(error: &SdkError<E, R>) -> String {
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => aws_sdk_s3::error::DisplayErrorContext(error).to_string(),
+    }
+}
+
+/// Doubled with each failure, and anywhere between a half and the whole of it, so that many do not come back at once.
+fn backoff(failures: u32) -> Duration {
+    let most = BACKOFF.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX);
+    let share = f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 1_000.0;
+    most.mul_f64(0.5 + share / 2.0)
+}

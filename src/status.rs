@@ -1,0 +1,190 @@
+//! What the sidecar says of itself: counters and states after the last commit, as `/metrics` shows them (OpenMetrics),
+//! and whether it is alive and ready. Knows no principal and no API: labels name sources and kinds alone.
+
+use std::fmt::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use crate::source::live::now_s;
+use crate::store::RecordCounts;
+use crate::watch::ObjectCounts;
+
+/// The loop turns every half second; a minute without a turn is a loop that hangs.
+const ALIVE_S: i64 = 60;
+
+/// Shared between the loop, which writes, and the server, which reads.
+#[derive(Default)]
+pub struct Status {
+    /// The state is open and the last commit was taken by the disk.
+    ready: AtomicBool,
+    turned_s: AtomicI64,
+    figures: Mutex<Figures>,
+}
+
+/// As of the last commit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Figures {
+    pub records: RecordCounts,
+    pub objects: ObjectCounts,
+    pub series: u64,
+    /// Seconds since 1970; none before the first close.
+    pub frontier_s: Option<i64>,
+    /// The time up to which each source is known to have handed over everything, by name.
+    pub drained_s: Vec<(String, Option<i64>)>,
+    pub insights_bytes: u64,
+    pub starts: u64,
+    pub commits: u64,
+    pub commit_failures: u64,
+    pub snapshots: u64,
+    /// From an object's delivery by CloudTrail to its arrival here, and from there to the disk; of the last one.
+    pub delivery_lag_s: Option<i64>,
+    pub commit_lag_ms: Option<u64>,
+}
+
+impl Status {
+    /// The loop went round.
+    pub fn turn(&self) {
+        self.turned_s.store(now_s(), Ordering::Relaxed);
+    }
+
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Relaxed);
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) && self.is_alive()
+    }
+
+    pub fn is_alive(&self) -> bool {
+        now_s() - self.turned_s.load(Ordering::Relaxed) < ALIVE_S
+    }
+
+    pub fn update(&self, change: impl FnOnce(&mut Figures)) {
+        change(&mut self.figures.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+    }
+
+    pub fn figures(&self) -> Figures {
+        self.figures.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// The text of `/metrics`.
+    pub fn open_metrics(&self) -> String {
+        let figures = self.figures();
+        let mut text = String::new();
+        let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, f64)]| {
+            if samples.is_empty() {
+                return;
+            }
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            let _ = writeln!(text, "# TYPE highwater_{name} {kind}\n# HELP highwater_{name} {help}");
+            for (labels, value) in samples {
+                let _ = writeln!(text, "highwater_{name}{suffix}{labels} {value}");
+            }
+        };
+        let one = |value: f64| [(String::new(), value)];
+        let labelled = |label: &str, values: &[(&str, u64)]| -> Vec<(String, f64)> {
+            values.iter().map(|(name, value)| (format!("{{{label}=\"{name}\"}}"), *value as f64)).collect()
+        };
+        let records = figures.records;
+        family("records_read", "counter", "Records found in objects and pushes.", &one(records.read as f64));
+        family(
+            "records",
+            "counter",
+            "What became of them; with the open ones these add up to those read.",
+            &labelled(
+                "fate",
+                &[
+                    ("scored", records.scored),
+                    ("duplicate", records.duplicate),
+                    ("filtered", records.filtered),
+                    ("late", records.late),
+                    ("malformed", records.malformed),
+                ],
+            ),
+        );
+        family("records_open", "gauge", "Records in minutes that may still grow.", &one(records.open as f64));
+        let objects = figures.objects;
+        family(
+            "objects",
+            "counter",
+            "Objects and pushes.",
+            &labelled(
+                "fate",
+                &[
+                    ("read", objects.read),
+                    ("duplicate", objects.duplicate),
+                    ("passed_over", objects.passed_over),
+                    ("parked", objects.parked),
+                ],
+            ),
+        );
+        family("received_bytes", "counter", "Bytes of the objects read, as stored.", &one(objects.stored_bytes as f64));
+        family("insights_started", "counter", "Incidents told since this process began.", &one(figures.starts as f64));
+        family("series", "gauge", "Series remembered.", &one(figures.series as f64));
+        let now = now_s();
+        let age = |second: Option<i64>| second.map(|second| (now - second).max(0) as f64);
+        let optional = |value: Option<f64>| -> Vec<(String, f64)> {
+            value.map(|value| (String::new(), value)).into_iter().collect()
+        };
+        family("frontier_age_seconds", "gauge", "How far behind now the last closed minute is.", &optional(age(figures.frontier_s)));
+        let drained: Vec<(String, f64)> = figures
+            .drained_s
+            .iter()
+            .filter_map(|(source, second)| Some((format!("{{source=\"{}\"}}", escaped(source)), age(*second)?)))
+            .collect();
+        family("source_drained_age_seconds", "gauge", "How long ago a source was last known to hold nothing more.", &drained);
+        family("delivery_lag_seconds", "gauge", "From delivery by CloudTrail to arrival here, of the last object.", &optional(figures.delivery_lag_s.map(|lag| lag as f64)));
+        family("commit_lag_seconds", "gauge", "From arrival to the disk, of the oldest object in the last commit.", &optional(figures.commit_lag_ms.map(|lag| lag as f64 / 1e3)));
+        family("commits", "counter", "Commits since this process began.", &one(figures.commits as f64));
+        family("commit_failures", "counter", "Commits that the disk did not take.", &one(figures.commit_failures as f64));
+        family("snapshots", "counter", "Snapshots since this process began.", &one(figures.snapshots as f64));
+        family("insights_bytes", "gauge", "Size of insights.jsonl.", &one(figures.insights_bytes as f64));
+        family("resident_memory_bytes", "gauge", "Memory in use.", &optional(resident_bytes()));
+        family("ready", "gauge", "1: the state is open and the last commit is on the disk.", &one(f64::from(u8::from(self.is_ready()))));
+        let version = [(format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0)];
+        family("build", "gauge", "The version that runs.", &version);
+        text.push_str("# EOF\n");
+        text
+    }
+}
+
+/// A label's value.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Where the system tells it.
+fn resident_bytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? * 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_balance_and_end_as_they_should() {
+        let status = Status::default();
+        status.turn();
+        status.update(|figures| {
+            figures.records = RecordCounts { read: 9, scored: 4, duplicate: 1, late: 2, open: 2, ..RecordCounts::default() };
+            figures.drained_s = vec![("a \"queue\"".to_owned(), Some(now_s())), ("never".to_owned(), None)];
+        });
+        let text = status.open_metrics();
+        let value = |name: &str| -> f64 {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("the metric");
+            line.trim().parse().expect("a number")
+        };
+        let fates: f64 = text
+            .lines()
+            .filter(|line| line.starts_with("highwater_records_total{"))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum();
+        assert_eq!(value("highwater_records_read_total "), fates + value("highwater_records_open "));
+        assert!(text.contains("source=\"a \\\"queue\\\"\"") && !text.contains("never"));
+        assert!(text.ends_with("# EOF\n"));
+        assert_eq!((status.is_alive(), status.is_ready()), (true, false));
+    }
+}

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""The sidecar against a real bucket and queue (moto's server on loopback), killed again and again.
+
+  sidecar.py HIGHWATER SCRATCH_DIRECTORY [--kills 50] [--seed N]
+
+A simulated trail is put into a bucket whose notifications go to a queue, shuffled within the hour and some objects
+twice, while `highwater watch` runs and is killed with SIGKILL at random moments. At the end its insights must be those
+of one scan, byte for byte. The queue's messages take every shape in which S3 and CloudTrail announce objects.
+"""
+import argparse
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+
+
+def objects(root):
+    found = []
+    for folder, _, names in os.walk(os.path.join(root, "AWSLogs")):
+        found.extend(os.path.relpath(os.path.join(folder, name), root) for name in names)
+    # 123456789012_CloudTrail_us-east-1_20260304T1405Z_...: the minute of delivery orders them.
+    return sorted(found, key=lambda key: (os.path.basename(key).split("_")[3], key))
+
+
+def shuffled(keys, chance):
+    hours = {}
+    for key in keys:
+        hours.setdefault(os.path.basename(key).split("_")[3][:11], []).append(key)
+    order = []
+    for hour in sorted(hours):
+        part = hours[hour] + [key for key in hours[hour] if chance.random() < 0.1]
+        chance.shuffle(part)
+        order.extend(part)
+    return order
+
+
+def message(bucket, key, shape):
+    record = {
+        "eventVersion": "2.6",
+        "eventSource": "aws:s3",
+        "awsRegion": REGION,
+        "eventName": "ObjectCreated:Put",
+        "s3": {"bucket": {"name": bucket}, "object": {"key": urllib.parse.quote_plus(key), "size": 1}},
+    }
+    plain = {"Records": [record]}
+    own = {"s3Bucket": bucket, "s3ObjectKey": [key]}
+    event = {
+        "version": "0",
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "region": REGION,
+        "detail": {"bucket": {"name": bucket}, "object": {"key": key}},
+    }
+    wrapped = lambda inner: {"Type": "Notification", "TopicArn": "arn:aws:sns:x", "Message": json.dumps(inner)}
+    return json.dumps([plain, wrapped(plain), own, wrapped(own), event][shape])
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("highwater")
+    parser.add_argument("scratch")
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000)
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}")
+    chance = random.Random(arguments.seed)
+    root = os.path.join(arguments.scratch, "sidecar")
+    os.makedirs(root)
+    trail = os.path.join(root, "trail")
+    simulate = ["simulate", "-o", trail, "--seed", str(arguments.seed), "--days", "12", "--accounts", "1", "--regions"]
+    simulate += ["1", "--apis", "20", "--scale", "0.05", "--delivery-minutes", "60"]
+    subprocess.run([arguments.highwater, *simulate], check=True, stderr=subprocess.DEVNULL)
+    batch = os.path.join(root, "batch")
+    subprocess.run([arguments.highwater, "scan", trail + "/AWSLogs", "-o", batch, "--quiet", "--no-charts"], check=True)
+    expected = open(os.path.join(batch, "insights.jsonl"), "rb").read()
+    assert expected.count(b"\n") >= 4, "a trail with something to tell"
+
+    port = free_port()
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    endpoint = f"http://127.0.0.1:{port}"
+    os.environ.update(
+        AWS_ENDPOINT_URL=endpoint,
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",
+        AWS_REGION=REGION,
+        AWS_DEFAULT_REGION=REGION,
+        AWS_EC2_METADATA_DISABLED="true",
+    )
+    s3, sqs = boto3.client("s3"), boto3.client("sqs")
+    s3.create_bucket(Bucket="trail")
+    queue = sqs.create_queue(QueueName="trail")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    everything = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+    s3.put_bucket_notification_configuration(Bucket="trail", NotificationConfiguration=everything)
+
+    state, live = os.path.join(root, "state"), os.path.join(root, "live.jsonl")
+    log = open(os.path.join(root, "watch.log"), "wb")
+
+    def start():
+        watch = ["watch", "--sqs", queue, "--state", state, "--insights", live, "--frontier", "delivery"]
+        return subprocess.Popen([arguments.highwater, *watch, "--until-idle", "12s"], stderr=log)
+
+    # The bucket announces most itself; some of it we announce again, in the other shapes.
+    def deliver():
+        for number, key in enumerate(shuffled(objects(trail), chance)):
+            with open(os.path.join(trail, key), "rb") as file:
+                s3.put_object(Bucket="trail", Key=key, Body=file.read())
+            if number % 7 == 0:
+                sqs.send_message(QueueUrl=queue, MessageBody=message("trail", key, number // 7 % 5))
+        # What nobody can read is parked, and does not come again.
+        sqs.send_message(QueueUrl=queue, MessageBody="no message at all")
+        sqs.send_message(QueueUrl=queue, MessageBody=message("trail", "AWSLogs/not-there.json.gz", 0))
+
+    putter = threading.Thread(target=deliver)
+    putter.start()
+    process, kills = start(), 0
+    while kills < arguments.kills:
+        time.sleep(chance.uniform(0.02, 0.6))
+        assert process.poll() is None, f"the sidecar ended by itself with {process.returncode}; see {log.name}"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        kills += 1
+        process = start()
+    putter.join()
+    began = time.time()
+    try:
+        status = process.wait(timeout=240)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        sys.exit(f"the sidecar did not come to an end; see {log.name}")
+    assert status == 0, f"exit status {status}; see {log.name}"
+    told = open(live, "rb").read()
+    if told != expected:
+        sys.exit(f"after {kills} kills {live} differs from {batch}/insights.jsonl")
+    rejects = open(os.path.join(state, "rejects.jsonl")).read()
+    assert "no message at all" not in rejects and "is not JSON" in rejects and "not-there" in rejects, rejects
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    left = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    assert all(int(left[name]) == 0 for name in names), left
+    print(f"{kills} kills, then {time.time() - began:.0f} s to the end: the same {told.count(bytes([10]))} insights")
+    server.stop()
+
+
+if __name__ == "__main__":
+    main()
