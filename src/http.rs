@@ -17,7 +17,9 @@ use crate::status::Status;
 /// Binds the address; pushes from elsewhere than this machine need a key.
 pub async fn bind(address: SocketAddr, has_key: bool, takes_pushes: bool) -> anyhow::Result<TcpListener> {
     if takes_pushes && !has_key && !address.ip().is_loopback() {
-        bail!("--listen {address} can be reached from elsewhere: set HIGHWATER_PUSH_KEY to a secret that senders must know");
+        bail!(
+            "--listen {address} can be reached from elsewhere: set HIGHWATER_PUSH_KEY to a secret that senders must know"
+        );
     }
     TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
 }

@@ -1,6 +1,8 @@
 //! The live loop: sources to [`Watch`] to whoever listens. Owns the runtime, asks for the time, and decides when to
 //! commit and when to end. Knows neither flags nor what a commit does.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,12 +17,11 @@ use crate::event::{Minute, ObjectName};
 use crate::http;
 use crate::insight::State;
 use crate::sink::Copy;
-use crate::source::aws::{self, Buckets};
 use crate::source::live::{Feed, Line, Ticket, now_s};
 use crate::source::sqs::Sqs;
 use crate::source::{folder, push, stdin};
 use crate::status::Status;
-use crate::watch::{Committed, Delivery, Watch, WatchError};
+use crate::watch::{Clock, Committed, Delivery, Early, Watch, WatchError};
 
 /// Where deliveries come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,7 @@ impl Source {
 }
 
 pub struct Options {
+    pub clock: Clock,
     pub sources: Vec<Source>,
     /// A file that gets every line of `insights.jsonl`.
     pub insights: Option<PathBuf>,
@@ -58,7 +60,7 @@ pub struct Options {
 }
 
 /// Deliveries wait for a commit for at most so long, and until they have at most so many bytes.
-const COMMIT_AGE: Duration = Duration::from_millis(500);
+const COMMIT_AGE: Duration = Duration::from_millis(250);
 const COMMIT_BYTES: usize = 64 << 20;
 
 /// Deliveries on their way from the sources: few, because each may be large.
@@ -78,6 +80,8 @@ struct Known {
     /// Not committed yet.
     tickets: Vec<Ticket>,
     drained_s: Option<i64>,
+    /// The newest delivery of all when it last was empty: what was delivered before is here.
+    newest: Option<Minute>,
 }
 
 /// Runs until it is told to end, or is idle.
@@ -91,6 +95,13 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let mut copy = options.insights.as_ref().map(|path| Copy::open(path)).transpose()?;
     catch_up(copy.as_mut(), &watch)?;
+    let mut provisional = match options.clock {
+        Clock::Wall => {
+            let path = watch.insights_path().with_file_name("provisional.jsonl");
+            Some(File::options().append(true).create(true).open(&path).with_context(|| path.display().to_string())?)
+        }
+        Clock::Delivery => None,
+    };
     let status = Arc::new(Status::default());
     status.turn();
     let (feeds, mut inbox) = mpsc::channel(FEEDS);
@@ -105,7 +116,7 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
     for (place, source) in options.sources.into_iter().enumerate() {
         let (safe, safe_line) = mpsc::unbounded_channel();
         let line = Line { source: place, feeds: feeds.clone(), safe: safe_line, stop: stop.clone() };
-        known.push(Known { name: source.name(), safe, tickets: Vec::new(), drained_s: None });
+        known.push(Known { name: source.name(), safe, tickets: Vec::new(), drained_s: None, newest: None });
         if let Source::Push { address, key } = source {
             let listener = runtime.block_on(http::bind(address, key.is_some(), true))?;
             let (push, task) = push::push(line, key);
@@ -155,30 +166,33 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
                     watch.park(&name, reason);
                     source.tickets.push(ticket);
                 }
-                Feed::Drained { second } => source.drained_s = Some(second),
-                Feed::Ended => source.drained_s = Some(i64::MAX),
+                Feed::Drained { second } => (source.drained_s, source.newest) = (Some(second), watch.newest()),
+                Feed::Ended => (source.drained_s, source.newest) = (Some(i64::MAX), watch.newest()),
             }
         }
         let drained_s = known.iter().map(|source| source.drained_s).min().flatten();
         let all_ended = drained_s == Some(i64::MAX);
-        is_idle = all_ended
-            || idle_s.zip(drained_s).is_some_and(|(idle_s, drained_s)| drained_s - last_delivery_s >= idle_s);
-        let drained = drained_s.map(|second| Minute::of_second(second.min(now_s())));
+        is_idle =
+            all_ended || idle_s.zip(drained_s).is_some_and(|(idle_s, drained_s)| drained_s - last_delivery_s >= idle_s);
+        let complete = match options.clock {
+            Clock::Wall => drained_s.map(|second| Minute::of_second(second.min(now_s()))),
+            Clock::Delivery => known.iter().map(|source| source.newest).min().flatten(),
+        };
         let due = bytes >= COMMIT_BYTES
             || waiting_since.is_some_and(|since| since.elapsed() >= COMMIT_AGE)
-            || drained > committed_up_to;
+            || complete > committed_up_to;
         if due || is_idle {
             let since = waiting_since;
-            commit(&mut watch, &stop, |watch| watch.commit(drained), &mut copy, &mut known, &status);
+            commit(&mut watch, &stop, |watch| watch.commit(complete), &mut copy, &mut known, &status, &mut provisional);
             if let Some(since) = since {
                 status.update(|figures| figures.commit_lag_ms = Some(since.elapsed().as_millis() as u64));
             }
-            (bytes, waiting_since, committed_up_to) = (0, None, drained);
+            (bytes, waiting_since, committed_up_to) = (0, None, complete);
         }
     }
     if is_idle {
         info!("idle: closing what is open");
-        commit(&mut watch, &stop, Watch::finish, &mut copy, &mut known, &status);
+        commit(&mut watch, &stop, Watch::finish, &mut copy, &mut known, &status, &mut provisional);
     } else {
         info!("ending");
         watch.commit(None).context("the last commit")?;
@@ -205,6 +219,7 @@ fn commit(
     copy: &mut Option<Copy>,
     known: &mut [Known],
     status: &Status,
+    provisional: &mut Option<File>,
 ) {
     let mut wait = RETRY;
     loop {
@@ -217,6 +232,21 @@ fn commit(
                     let starts = committed.insights.iter().filter(|insight| insight.state == State::Start);
                     figures.starts += starts.count() as u64;
                 });
+                for early in &committed.early {
+                    if let Some(file) = provisional
+                        && let Err(error) = append(file, early)
+                    {
+                        warn!(%error, "provisional.jsonl cannot be written");
+                    }
+                    if let Early::Told(record) = early {
+                        info!(
+                            api = %record.insight_details.event_name,
+                            account = %record.recipient_account_id,
+                            start = %record.event_time,
+                            "provisional insight"
+                        );
+                    }
+                }
                 for insight in &committed.insights {
                     info!(
                         api = %insight.series.api.event_name,
@@ -247,13 +277,20 @@ fn commit(
         figures.objects = watch.objects();
         figures.series = watch.series_count() as u64;
         let closed = 1..i64::from(u32::MAX);
-        figures.frontier_s = Some(watch.frontier().0).filter(|minute| closed.contains(minute)).map(|minute| minute * 60);
+        figures.frontier_s =
+            Some(watch.frontier().0).filter(|minute| closed.contains(minute)).map(|minute| minute * 60);
         figures.drained_s = known.iter().map(|source| (source.name.clone(), source.drained_s)).collect();
         figures.insights_bytes = watch.insights_bytes();
     });
     if let Err(error) = catch_up(copy.as_mut(), watch) {
         error!(%error, "the copy of the insights cannot be written; trying again with the next commit");
     }
+}
+
+fn append(mut file: &File, line: &Early) -> std::io::Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    file.write_all(&text)
 }
 
 fn settle(known: &mut [Known]) {
@@ -273,23 +310,12 @@ fn catch_up(copy: Option<&mut Copy>, watch: &Watch) -> anyhow::Result<()> {
 async fn start(source: Source, line: Line) {
     match source {
         Source::Sqs { url, region, role_arn } => {
-            let region = region.or_else(|| region_of(&url));
-            let config = aws::config(region.as_deref(), role_arn.as_deref()).await;
-            let client = aws_sdk_sqs::Client::new(&config);
-            Sqs { client, buckets: Arc::new(Buckets::new(config)), url }.run(line).await;
+            Sqs::new(url, region, role_arn.as_deref()).await.run(line).await;
         }
         Source::Folder(directory) => folder::run(directory, line).await,
         Source::Stdin => stdin::run(line).await,
         Source::Push { .. } => unreachable!("pushes come through the server, which is bound before anything runs"),
     }
-}
-
-/// `https://sqs.us-gov-west-1.amazonaws.com/...`, also `.amazonaws.com.cn`.
-fn region_of(url: &str) -> Option<String> {
-    let host = url.split("://").nth(1)?.split('/').next()?;
-    let mut parts = host.split('.');
-    let (service, region) = (parts.next()?, parts.next()?);
-    (service == "sqs" && parts.next() == Some("amazonaws")).then(|| region.to_owned())
 }
 
 /// SIGTERM and SIGINT.
@@ -305,21 +331,4 @@ async fn end_on_signal(stop: CancellationToken) {
         _ = interrupt.recv() => {}
     }
     stop.cancel();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_queue_tells_its_region() {
-        for (url, region) in [
-            ("https://sqs.us-gov-west-1.amazonaws.com/1/q", Some("us-gov-west-1")),
-            ("https://sqs.cn-north-1.amazonaws.com.cn/1/q", Some("cn-north-1")),
-            ("http://127.0.0.1:5005/123456789012/trail", None),
-            ("sqs", None),
-        ] {
-            assert_eq!(region_of(url).as_deref(), region, "{url}");
-        }
-    }
 }

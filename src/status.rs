@@ -126,21 +126,51 @@ impl Status {
         let optional = |value: Option<f64>| -> Vec<(String, f64)> {
             value.map(|value| (String::new(), value)).into_iter().collect()
         };
-        family("frontier_age_seconds", "gauge", "How far behind now the last closed minute is.", &optional(age(figures.frontier_s)));
+        family(
+            "frontier_age_seconds",
+            "gauge",
+            "How far behind now the last closed minute is.",
+            &optional(age(figures.frontier_s)),
+        );
         let drained: Vec<(String, f64)> = figures
             .drained_s
             .iter()
             .filter_map(|(source, second)| Some((format!("{{source=\"{}\"}}", escaped(source)), age(*second)?)))
             .collect();
-        family("source_drained_age_seconds", "gauge", "How long ago a source was last known to hold nothing more.", &drained);
-        family("delivery_lag_seconds", "gauge", "From delivery by CloudTrail to arrival here, of the last object.", &optional(figures.delivery_lag_s.map(|lag| lag as f64)));
-        family("commit_lag_seconds", "gauge", "From arrival to the disk, of the oldest object in the last commit.", &optional(figures.commit_lag_ms.map(|lag| lag as f64 / 1e3)));
+        family(
+            "source_drained_age_seconds",
+            "gauge",
+            "How long ago a source was last known to hold nothing more.",
+            &drained,
+        );
+        family(
+            "delivery_lag_seconds",
+            "gauge",
+            "From delivery by CloudTrail to arrival here, of the last object.",
+            &optional(figures.delivery_lag_s.map(|lag| lag as f64)),
+        );
+        family(
+            "commit_lag_seconds",
+            "gauge",
+            "From arrival to the disk, of the oldest object in the last commit.",
+            &optional(figures.commit_lag_ms.map(|lag| lag as f64 / 1e3)),
+        );
         family("commits", "counter", "Commits since this process began.", &one(figures.commits as f64));
-        family("commit_failures", "counter", "Commits that the disk did not take.", &one(figures.commit_failures as f64));
+        family(
+            "commit_failures",
+            "counter",
+            "Commits that the disk did not take.",
+            &one(figures.commit_failures as f64),
+        );
         family("snapshots", "counter", "Snapshots since this process began.", &one(figures.snapshots as f64));
         family("insights_bytes", "gauge", "Size of insights.jsonl.", &one(figures.insights_bytes as f64));
         family("resident_memory_bytes", "gauge", "Memory in use.", &optional(resident_bytes()));
-        family("ready", "gauge", "1: the state is open and the last commit is on the disk.", &one(f64::from(u8::from(self.is_ready()))));
+        family(
+            "ready",
+            "gauge",
+            "1: the state is open and the last commit is on the disk.",
+            &one(f64::from(u8::from(self.is_ready()))),
+        );
         let version = [(format!("{{version=\"{}\"}}", env!("CARGO_PKG_VERSION")), 1.0)];
         family("build", "gauge", "The version that runs.", &version);
         text.push_str("# EOF\n");
@@ -169,7 +199,8 @@ mod tests {
         let status = Status::default();
         status.turn();
         status.update(|figures| {
-            figures.records = RecordCounts { read: 9, scored: 4, duplicate: 1, late: 2, open: 2, ..RecordCounts::default() };
+            figures.records =
+                RecordCounts { read: 9, scored: 4, duplicate: 1, late: 2, open: 2, ..RecordCounts::default() };
             figures.drained_s = vec![("a \"queue\"".to_owned(), Some(now_s())), ("never".to_owned(), None)];
         });
         let text = status.open_metrics();

@@ -17,18 +17,25 @@ target="$(cargo metadata --format-version 1 --no-deps --locked |
   python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')"
 highwater="$target/release/highwater"
 
-say "Python environment"
-venv="$cache/venv-tests-$(cksum < tests/requirements.txt | tr -d ' ')"
-if [ ! -e "$venv/complete" ]; then
-  rm -rf "$venv"
-  python3 -m venv "$venv" || {
-    echo "tests/run.sh: python3 cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2
-    exit 1
-  }
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement tests/requirements.txt
-  touch "$venv/complete"
-fi
-echo "$venv"
+say "Python environments"
+# One for each list: the versions that they need exclude each other.
+environment() {
+  local venv
+  venv="$cache/venv-tests-$(cksum < "$1" | tr -d ' ')"
+  if [ ! -e "$venv/complete" ]; then
+    rm -rf "$venv"
+    python3 -m venv "$venv" || {
+      echo "tests/run.sh: python3 cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2
+      exit 1
+    }
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --requirement "$1" >&2
+    touch "$venv/complete"
+  fi
+  echo "$venv"
+}
+venv="$(environment tests/requirements.txt)"
+venv_aws="$(environment tests/requirements-aws.txt)"
+echo "$venv $venv_aws"
 
 say "the sample trail and its notebook"
 "$highwater" simulate --preset sample -o "$scratch/simulated"
@@ -37,6 +44,9 @@ for name in AWSLogs truth.json; do
 done
 "$highwater" scan notebooks-data/AWSLogs -o "$scratch/sample" --quiet
 "$venv/bin/python" tests/notebook.py notebooks-data/burst.ipynb "$scratch/sample"
+
+say "the sidecar, a bucket and a queue"
+"$venv_aws/bin/python" tests/sidecar.py "$highwater" "$scratch" --kills 50
 
 say "the benchmark"
 bench="../shared/bench/ratebench.py"

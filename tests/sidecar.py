@@ -8,7 +8,10 @@ twice, while `highwater watch` runs and is killed with SIGKILL at random moments
 of one scan, byte for byte. The queue's messages take every shape in which S3 and CloudTrail announce objects.
 """
 import argparse
+import base64
+import gzip
 import json
+import logging
 import os
 import random
 import signal
@@ -20,6 +23,7 @@ import time
 import urllib.parse
 
 import boto3
+import requests
 from moto.server import ThreadedMotoServer
 
 ACCOUNT = "123456789012"
@@ -73,6 +77,58 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def pushes(highwater, root, trail, expected):
+    """The same trail, pushed: objects to /records, and as Firehose sends them."""
+    state, port = os.path.join(root, "pushed"), free_port()
+    url = f"http://127.0.0.1:{port}"
+    environment = dict(os.environ, HIGHWATER_PUSH_KEY="open sesame")
+    watch = ["watch", "--listen", f"127.0.0.1:{port}", "--state", state, "--frontier", "delivery", "--until-idle", "3s"]
+    log = open(os.path.join(root, "pushed.log"), "wb")
+    process = subprocess.Popen([highwater, *watch], stderr=log, env=environment)
+    key = {"X-Amz-Firehose-Access-Key": "open sesame"}
+    for _ in range(100):
+        try:
+            assert requests.get(url + "/healthz", timeout=5).status_code == 200
+            break
+        except requests.ConnectionError:
+            time.sleep(0.1)
+    assert requests.post(url + "/records", data=b"{}", timeout=5).status_code == 401
+    assert requests.post(url + "/records", data=b"{}", headers={"Authorization": "Bearer x"}, timeout=5).status_code == 401
+    broken = requests.post(url + "/firehose", data=b"{}", headers=key, timeout=5)
+    assert broken.status_code == 400 and "errorMessage" in broken.json(), broken.text
+    keys = objects(trail)
+    for number, part in enumerate(keys[at : at + 20] for at in range(0, len(keys), 20)):
+        bodies = [open(os.path.join(trail, name), "rb").read() for name in part]
+        if number % 8 == 1:
+            for body in bodies:
+                # Twice: the sender did not hear the first answer.
+                for _ in range(1 + (number == 1)):
+                    answer = requests.post(url + "/records", data=body, headers=key, timeout=60)
+                    assert answer.status_code == 200, answer.text
+        else:
+            records = [{"data": base64.b64encode(body).decode()} for body in bodies]
+            request = {"requestId": f"r{number}", "timestamp": 1, "records": records}
+            headers = dict(key, **{"X-Amz-Firehose-Request-Id": f"r{number}", "Content-Encoding": "gzip"})
+            body = gzip.compress(json.dumps(request).encode())
+            answer = requests.post(url + "/firehose", data=body, headers=headers, timeout=60)
+            assert answer.status_code == 200 and answer.json()["requestId"] == f"r{number}", answer.text
+    assert requests.get(url + "/readyz", timeout=5).status_code == 200
+    text = requests.get(url + "/metrics", timeout=5).text
+    figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    fates = sum(float(value) for name, value in figures.items() if name.startswith("highwater_records_total{"))
+    assert float(figures["highwater_records_read_total"]) == fates + float(figures["highwater_records_open"]) > 0, text
+    assert process.wait(timeout=60) == 0, log.name
+    told = open(os.path.join(state, "insights.jsonl"), "rb").read()
+    if told != expected:
+        sys.exit(f"{state}/insights.jsonl differs from that of a scan")
+    # A signal ends it in time, and with status 0.
+    process = subprocess.Popen([highwater, *watch[:-2]], stderr=log, env=environment)
+    time.sleep(1)
+    process.terminate()
+    assert process.wait(timeout=25) == 0, log.name
+    print("pushed: the same insights")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("highwater")
@@ -86,12 +142,15 @@ def main():
     os.makedirs(root)
     trail = os.path.join(root, "trail")
     simulate = ["simulate", "-o", trail, "--seed", str(arguments.seed), "--days", "12", "--accounts", "1", "--regions"]
-    simulate += ["1", "--apis", "20", "--scale", "0.05", "--delivery-minutes", "60"]
+    simulate += ["1", "--apis", "12", "--scale", "0.02", "--anomalies-per-week", "21"]
     subprocess.run([arguments.highwater, *simulate], check=True, stderr=subprocess.DEVNULL)
     batch = os.path.join(root, "batch")
     subprocess.run([arguments.highwater, "scan", trail + "/AWSLogs", "-o", batch, "--quiet", "--no-charts"], check=True)
     expected = open(os.path.join(batch, "insights.jsonl"), "rb").read()
     assert expected.count(b"\n") >= 4, "a trail with something to tell"
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    pushes(arguments.highwater, root, trail, expected)
 
     port = free_port()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)

@@ -107,6 +107,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
         "watching"
     );
     let options = sidecar::Options {
+        clock,
         sources,
         insights: arguments.insights,
         status: arguments.status,
@@ -133,7 +134,9 @@ fn sources(arguments: &Arguments) -> anyhow::Result<Vec<Source>> {
         None => {}
     }
     if sources.is_empty() {
-        bail!("nothing to watch: name a queue (--sqs URL), a directory (--dir DIR), an address to listen at (--listen ADDR) or standard input (-)");
+        bail!(
+            "nothing to watch: name a queue (--sqs URL), a directory (--dir DIR), an address to listen at (--listen ADDR) or standard input (-)"
+        );
     }
     Ok(sources)
 }

@@ -23,7 +23,7 @@ use hashbrown::HashTable;
 pub(crate) use crate::baseline::FORGET_MINUTES;
 use crate::baseline::{Class, Pooled};
 use crate::event::{Category, MINUTES_PER_DAY, Minute};
-use crate::insight::{Insight, SeriesKey};
+use crate::insight::{Direction, Insight, SeriesKey, State};
 use crate::judge::{FEATURE_COUNT, Model};
 use crate::window::{Api, Attribute, Calls, Closed, Dictionary, OTHER, Tally};
 use account::{Account, Seen};
@@ -354,6 +354,48 @@ impl Detector {
         let Findings { insights, near, candidates, .. } = self.fold(&closed, frontier, threads);
         let events = closed.calls.iter().map(|calls| u64::from(calls.count)).sum();
         Advance { frontier, insights, near, candidates, closed, events }
+    }
+
+    /// The incidents that have begun in minutes which are still open, as far as these APIs' counts go by now. Counts only
+    /// grow, so what is over the line stays over it; when it began, and who did it, may change until the minutes are
+    /// closed. Nothing is learned.
+    pub fn peek(&mut self, apis: &[[String; 5]]) -> Vec<Insight> {
+        let closed = self.tally.peek(apis);
+        let callers: Vec<Caller> =
+            (0..closed.caller_count() as u32).map(|id| self.callers.intern(closed.caller(id))).collect();
+        let mut work = self.share_out(&closed);
+        work.sort_unstable_by_key(|work| (work.series, work.day));
+        let mut all = Findings::default();
+        for work in work.chunk_by(|a, b| a.series == b.series) {
+            let key = self.keys[work[0].series as usize];
+            let mut series = self.series[work[0].series as usize].clone();
+            for item in work {
+                let context = self.context(key, Some(item.day));
+                for_each_cell(&closed.calls, &callers, &item.calls, |cell| series.step(&context, key, cell, &mut all));
+            }
+        }
+        all.insights.retain(|insight| insight.state == State::Start && insight.direction == Direction::Up);
+        all.insights.sort_by(|a, b| (a.decided, &a.series).cmp(&(b.decided, &b.series)));
+        all.insights
+    }
+
+    /// What a series needs to know that it does not own. `day`: on which it is called, if it is.
+    fn context(&self, key: Key, day: Option<u32>) -> Context<'_> {
+        let account = &self.accounts[&key.account];
+        let lent = self.organisation.lends(key, account);
+        Context {
+            options: &self.options,
+            model: &self.model,
+            model_name: &self.model_name,
+            peers: informed(self.pooled.peers(key.class), lent),
+            lent,
+            callers: &self.callers,
+            names: &self.names,
+            threshold: day
+                .map_or(self.model.threshold, |day| account.line(&self.model, &self.options, day, lent.is_some())),
+            history_start: account.first,
+            active_hours: self.active_hours.get(&(key.account, key.region)),
+        }
     }
 
     /// What `advance` does with the minutes it has closed. On its own: for minutes that another detector has closed,

@@ -328,6 +328,7 @@ impl Insight {
             excess,
             attribution_exact: self.attribution_exact,
             model: self.model.to_string(),
+            provisional: false,
         }
     }
 }

@@ -158,6 +158,10 @@ pub struct Highwater {
     /// False when a bound on distinct callers was hit and small callers were folded into `(other)`.
     pub attribution_exact: bool,
     pub model: String,
+    /// True while the minutes may still grow: the start and the callers may change, the incident stays. Absent once it
+    /// is final.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub provisional: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -108,7 +108,10 @@ impl Refusal {
 
     fn words(&self) -> String {
         match self {
-            Refusal::Key => "the key is missing or wrong: send it as X-Amz-Firehose-Access-Key or as Authorization: Bearer".to_owned(),
+            Refusal::Key => {
+                "the key is missing or wrong: send it as X-Amz-Firehose-Access-Key or as Authorization: Bearer"
+                    .to_owned()
+            }
             Refusal::Busy => "too much is waiting for the disk; send it again".to_owned(),
             Refusal::Unsafe => "it is not on the disk yet; send it again".to_owned(),
             Refusal::Body(reason) => reason.clone(),

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::aws::Buckets;
+use super::aws::{self, Buckets};
 use super::live::{Feed, Line, Ticket, now_s};
 use super::notification::{S3Object, objects};
 
@@ -48,9 +48,9 @@ const OBJECT_BYTES_MAX: i64 = 512 << 20;
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 pub struct Sqs {
-    pub client: Client,
-    pub buckets: Arc<Buckets>,
-    pub url: String,
+    client: Client,
+    buckets: Arc<Buckets>,
+    url: String,
 }
 
 /// A message in hand.
@@ -64,6 +64,13 @@ struct Held {
 }
 
 impl Sqs {
+    /// `region`: where the URL does not tell it; `role_arn`: to take on for queue and buckets.
+    pub async fn new(url: String, region: Option<String>, role_arn: Option<&str>) -> Sqs {
+        let region = region.or_else(|| region_of(&url));
+        let config = aws::config(region.as_deref(), role_arn).await;
+        Sqs { client: Client::new(&config), buckets: Arc::new(Buckets::new(config)), url }
+    }
+
     /// Runs until told to stop and the last ticket is safe.
     pub async fn run(self, mut line: Line) {
         self.look_at_queue().await;
@@ -72,6 +79,9 @@ impl Sqs {
         let mut tasks: JoinSet<u64> = JoinSet::new();
         let (mut drained, mut told, mut failures) = (None, i64::MIN, 0u32);
         let mut counted: Option<Instant> = None;
+        // What a killed process, or an answer that was lost, had in hand shows again only after a while.
+        let hidden = Duration::from_secs(HIDDEN_S as u64 + 1);
+        let mut all_show_from = Instant::now() + hidden;
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let mut receive = Box::pin(self.receive(Duration::ZERO));
         loop {
@@ -100,7 +110,7 @@ impl Sqs {
                             for message in messages {
                                 self.take(message, &mut state, &line, &fetches, &mut tasks).await;
                             }
-                            if few && counted.is_none_or(|at| at.elapsed() >= COUNTED) {
+                            if few && Instant::now() >= all_show_from && counted.is_none_or(|at| at.elapsed() >= COUNTED) {
                                 counted = Some(Instant::now());
                                 if self.others_hold_none(state.held.len()).await {
                                     drained = Some(second);
@@ -110,6 +120,7 @@ impl Sqs {
                         }
                         Err(error) => {
                             failures += 1;
+                            all_show_from = Instant::now() + hidden;
                             warn!(queue = %self.url, %error, "the queue does not answer; asking again");
                             backoff(failures)
                         }
@@ -227,7 +238,9 @@ impl Sqs {
                 let _room = fetches.acquire().await;
                 let feed = match fetch(&buckets, &object).await {
                     Ok(bytes) => Feed::Delivery { ticket, name: object.key, bytes },
-                    Err(reason) => Feed::Parked { ticket, name: format!("s3://{}/{}", object.bucket, object.key), reason },
+                    Err(reason) => {
+                        Feed::Parked { ticket, name: format!("s3://{}/{}", object.bucket, object.key), reason }
+                    }
                 };
                 let _ = feeds.send((source, feed)).await;
                 number
@@ -372,4 +385,29 @@ fn backoff(failures: u32) -> Duration {
     let most = BACKOFF.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX);
     let share = f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 1_000.0;
     most.mul_f64(0.5 + share / 2.0)
+}
+
+/// `https://sqs.us-gov-west-1.amazonaws.com/...`, also `.amazonaws.com.cn`.
+fn region_of(url: &str) -> Option<String> {
+    let host = url.split("://").nth(1)?.split('/').next()?;
+    let mut parts = host.split('.');
+    let (service, region) = (parts.next()?, parts.next()?);
+    (service == "sqs" && parts.next() == Some("amazonaws")).then(|| region.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_tells_its_region() {
+        for (url, region) in [
+            ("https://sqs.us-gov-west-1.amazonaws.com/1/q", Some("us-gov-west-1")),
+            ("https://sqs.cn-north-1.amazonaws.com.cn/1/q", Some("cn-north-1")),
+            ("http://127.0.0.1:5005/123456789012/trail", None),
+            ("sqs", None),
+        ] {
+            assert_eq!(region_of(url).as_deref(), region, "{url}");
+        }
+    }
 }

@@ -31,7 +31,8 @@ pub async fn run(line: Line) {
                 },
             }
         }
-        let whole = if ended { part.len() } else { part.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) };
+        let whole =
+            if ended { part.len() } else { part.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) };
         if whole > 0 {
             let rest = part.split_off(whole);
             let bytes = std::mem::replace(&mut part, rest);

@@ -6,6 +6,7 @@
 //! The state directory is laid out like the result of a scan (`insights.jsonl`, `near.jsonl`, `rejects.jsonl`,
 //! `rates/`), beside the journal from which all of it can be written again.
 
+mod early;
 mod journal;
 mod lines;
 
@@ -22,6 +23,7 @@ use crate::run::{self, Bounds, Intake, Reject, SKEW_MINUTES, identity};
 use crate::store::rates::RatesWriter;
 use crate::store::{RecordCounts, StoreError};
 use crate::window::Tally;
+pub use early::Early;
 use journal::{Journal, Recovered};
 use lines::Lines;
 
@@ -45,7 +47,8 @@ pub enum WatchError {
 pub enum Clock {
     /// The time at which the sources were last known to hold nothing more, minus the lateness.
     Wall,
-    /// Days of delivery alone, as in a scan: for old trails. What a scan of the same objects says, this says.
+    /// Days of delivery alone, as in a scan, as far as the sources are known to have handed over all: for old trails.
+    /// What a scan of the same objects says, this says.
     Delivery,
 }
 
@@ -116,6 +119,8 @@ struct Stored {
 #[derive(Debug, Default)]
 pub struct Committed {
     pub insights: Vec<Insight>,
+    /// Under [`Clock::Wall`]: incidents in minutes that may still grow, and what became of earlier ones.
+    pub early: Vec<Early>,
     /// The whole state was written anew.
     pub snapshot_taken: bool,
 }
@@ -128,12 +133,14 @@ pub struct Watch {
     /// What came since the last commit.
     intake: Intake,
     fresh: BTreeSet<Seen>,
+    fresh_newest: i64,
     fresh_objects: ObjectCounts,
     seen: BTreeSet<Seen>,
     by_identity: BTreeMap<(u64, u64), i64>,
     counters: RecordCounts,
     objects: ObjectCounts,
     newest: i64,
+    early: early::Open,
     insights: Lines,
     near: Lines,
     rejects: Lines,
@@ -158,12 +165,14 @@ impl Watch {
             journal,
             intake: Intake::default(),
             fresh: BTreeSet::new(),
+            fresh_newest: i64::MIN,
             fresh_objects: ObjectCounts::default(),
             seen: BTreeSet::new(),
             by_identity: BTreeMap::new(),
             counters: RecordCounts::default(),
             objects: ObjectCounts::default(),
             newest: i64::MIN,
+            early: early::Open::default(),
             insights: lines("insights.jsonl", ends[0])?,
             near: lines("near.jsonl", ends[1])?,
             rejects: lines("rejects.jsonl", ends[2])?,
@@ -229,10 +238,12 @@ impl Watch {
         self.by_identity.insert((hash, length), delivered.0);
         self.fresh.insert(seen);
         let frontier = self.detector.frontier();
-        let late_before = match self.options.clock {
-            Clock::Wall => frontier,
-            Clock::Delivery => frontier.max(Minute(self.day_start(delivered.0))),
+        let late_before = match (self.options.clock, name.delivered) {
+            // What tells no time of delivery is never late, as in a scan; nor does it move time.
+            (Clock::Wall, _) | (_, None) => frontier,
+            (Clock::Delivery, Some(delivered)) => frontier.max(Minute(self.day_start(delivered.0))),
         };
+        self.fresh_newest = self.fresh_newest.max(name.delivered.map_or(i64::MIN, |delivered| delivered.0));
         let bounds = Bounds { late_before, newest: Minute(delivered.0 + SKEW_MINUTES) };
         let outcome = self.intake.object(&delivery.name, &delivery.bytes, bounds, &self.options.run, &mut self.reader);
         if outcome.digest {
@@ -254,27 +265,36 @@ impl Watch {
         Minute(delivered).day() * MINUTES_PER_DAY - self.options.run.lateness_minutes
     }
 
-    /// Puts all that was taken in on the disk, moves the frontier, and says what that brought. `drained`: up to when
-    /// the sources are known to hold nothing more. After an error nothing has been said, and it can be tried again.
-    pub fn commit(&mut self, drained: Option<Minute>) -> Result<Committed, WatchError> {
-        let newest = self.fresh.iter().map(|seen| seen.0).max().unwrap_or(i64::MIN).max(self.newest);
-        let frontier = match self.options.clock {
-            Clock::Wall => drained.map(|drained| drained.0 - self.options.run.lateness_minutes),
-            Clock::Delivery => (newest != i64::MIN).then(|| self.day_start(newest - REORDER_MINUTES)),
-        };
-        self.commit_up_to(newest, frontier.map_or(self.detector.frontier(), Minute))
+    /// The newest delivery among all that was taken in.
+    pub fn newest(&self) -> Option<Minute> {
+        let newest = self.newest_delivery();
+        (newest != i64::MIN).then_some(Minute(newest))
+    }
+
+    fn newest_delivery(&self) -> i64 {
+        self.fresh_newest.max(self.newest)
+    }
+
+    /// Puts all that was taken in on the disk, moves the frontier, and says what that brought. `complete`: up to when
+    /// the sources are known to have handed over all that there was, by the wall clock or by time of delivery. After
+    /// an error nothing has been said, and it can be tried again.
+    pub fn commit(&mut self, complete: Option<Minute>) -> Result<Committed, WatchError> {
+        let frontier = complete.map(|complete| match self.options.clock {
+            Clock::Wall => complete.0 - self.options.run.lateness_minutes,
+            Clock::Delivery => self.day_start(complete.0 - REORDER_MINUTES),
+        });
+        self.commit_up_to(frontier.map_or(self.detector.frontier(), Minute))
     }
 
     /// Commits, and closes all that is open.
     pub fn finish(&mut self) -> Result<Committed, WatchError> {
-        let newest = self.fresh.iter().map(|seen| seen.0).max().unwrap_or(i64::MIN).max(self.newest);
-        let mut committed = self.commit_up_to(newest, Minute(i64::MAX))?;
+        let mut committed = self.commit_up_to(Minute(i64::MAX))?;
         self.take_snapshot()?;
         committed.snapshot_taken = true;
         Ok(committed)
     }
 
-    fn commit_up_to(&mut self, newest: i64, frontier: Minute) -> Result<Committed, WatchError> {
+    fn commit_up_to(&mut self, frontier: Minute) -> Result<Committed, WatchError> {
         // What an earlier commit could not say comes first.
         self.flush()?;
         let unchanged = frontier <= self.detector.frontier()
@@ -291,7 +311,7 @@ impl Watch {
             counters: self.intake.counters,
             objects: self.fresh_objects,
             rejects: std::mem::take(&mut self.intake.rejects),
-            newest,
+            newest: self.newest_delivery(),
             frontier: frontier.0,
         };
         let bytes = postcard::to_stdvec(&entry).map_err(SnapshotError::from)?;
@@ -303,9 +323,18 @@ impl Watch {
         self.intake.counters = RecordCounts::default();
         self.fresh_objects = ObjectCounts::default();
         self.fresh.clear();
+        // An old trail is read to its end: nobody waits for the first word of it.
+        let touched: Vec<[String; 5]> = match self.options.clock {
+            Clock::Wall => tally.apis().map(|api| api.map(str::to_owned)).collect(),
+            Clock::Delivery => Vec::new(),
+        };
         let insights = self.apply(entry, tally)?;
         self.flush()?;
-        let mut committed = Committed { insights, snapshot_taken: false };
+        let mut early = self.early.settle(&insights, self.detector.frontier());
+        if !touched.is_empty() {
+            early.extend(self.early.tell(self.detector.peek(&touched)));
+        }
+        let mut committed = Committed { insights, early, snapshot_taken: false };
         if self.journal.wants_snapshot() {
             self.take_snapshot()?;
             committed.snapshot_taken = true;

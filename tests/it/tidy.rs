@@ -35,7 +35,7 @@ const NOT_IN_CORE: [&str; 16] = [
 const THREADS_IN_CORE: (&str, &str) = ("detector", "std::thread::scope(");
 
 /// Crates, and the only modules that may use them.
-const CRATE_USERS: [(&str, &[&str]); 18] = [
+const CRATE_USERS: [(&str, &[&str]); 25] = [
     ("polars", &["store"]),
     ("csv", &["score"]),
     ("plotters", &["report"]),
@@ -51,7 +51,14 @@ const CRATE_USERS: [(&str, &[&str]); 18] = [
     ("console", &["cli"]),
     ("toml", &["config"]),
     ("indicatif", &["cli"]),
-    ("anyhow", &["cli", "run"]),
+    ("anyhow", &["cli", "run", "sidecar", "sink", "http"]),
+    ("tokio", &["sidecar", "source", "http"]),
+    ("axum", &["source", "http"]),
+    ("tracing", &["sidecar", "source", "http", "cli"]),
+    ("tracing_subscriber", &["cli"]),
+    ("aws_config", &["source"]),
+    ("aws_sdk_s3", &["source"]),
+    ("aws_sdk_sqs", &["source"]),
     ("walkdir", &["source"]),
     ("glob", &["source"]),
 ];

@@ -1,14 +1,15 @@
 //! The sidecar's promise: kills at any moment, redelivery, reordering and torn writes leave the same bytes as one scan
 //! of the same objects. Thousands of kills, by a seed from the clock; `HIGHWATER_SEED` runs one again.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::path::Path;
 
 use highwater::event::Minute;
+use highwater::insight::{Insight, State};
 use highwater::source::{self, Object};
 use highwater::train::simulate::{self, simulate};
-use highwater::watch::{Clock, Delivery, Options, Watch, WatchError};
+use highwater::watch::{Clock, Committed, Delivery, Early, Options, Watch, WatchError};
 
 use crate::support::{Random, detector, line, minute, scan, scan_options};
 
@@ -81,25 +82,29 @@ fn run(seed: u64) -> u64 {
     let objects = trail(seed, folder.path());
     let (expected, summary) = scan(&folder.path().join("AWSLogs"), &scan_options(), &mut detector());
     let state = folder.path().join("state");
-    let mut waiting = queue(&objects, &mut random);
+    let mut unsent = queue(&objects, &mut random);
+    let mut waiting: VecDeque<Delivery> = VecDeque::new();
     let mut in_flight: Vec<Delivery> = Vec::new();
     let (mut kills, mut durable) = (0, 0);
     let mut watch = open(&state).expect("opened");
-    while !waiting.is_empty() || !in_flight.is_empty() {
+    while !unsent.is_empty() || !waiting.is_empty() || !in_flight.is_empty() {
         match random.below(12) {
-            0..=5 => {
-                // The queue gives out any of the first few, but lets none wait for ever.
-                let delivered = |place: usize| highwater::event::ObjectName::parse(&waiting.get(place)?.name).delivered;
-                let place = random.below(3) as usize;
-                let near = delivered(0).zip(delivered(place)).is_some_and(|(a, b)| b.0 - a.0 < 60);
-                let place = if near { place } else { 0 };
+            0 | 1 => {
+                let count = random.below(8) as usize;
+                waiting.extend(unsent.drain(..count.min(unsent.len())));
+            }
+            2..=5 => {
+                // The queue gives out any.
+                let place = random.below(waiting.len().max(1) as u64) as usize;
                 if let Some(delivery) = waiting.remove(place) {
                     watch.take(&delivery);
                     in_flight.push(delivery);
                 }
             }
             6..=8 => {
-                if watch.commit(None).expect("committed").snapshot_taken {
+                // Nothing waits: what was sent is here.
+                let complete = watch.newest().filter(|_| waiting.is_empty());
+                if watch.commit(complete).expect("committed").snapshot_taken {
                     durable = watch.insights_bytes();
                 }
                 // Some acknowledgements are lost on their way: those come again.
@@ -157,10 +162,27 @@ fn the_wall_clock_closes_what_the_sources_are_known_to_have_given() {
     let options = highwater::run::Options { lateness_minutes: 240, ..scan_options() };
     let options = Options { run: options, clock: Clock::Wall };
     let mut watch = Watch::open(&folder.path().join("state"), options, detector()).expect("opened");
-    let mut told = Vec::new();
+    let (mut told, mut early, mut late_words) = (Vec::new(), HashMap::new(), 0);
+    let mut note = |committed: Committed, told: &mut Vec<Insight>| {
+        for line in committed.early {
+            match line {
+                Early::Told(record) => {
+                    assert!(record.highwater.is_some_and(|extra| extra.provisional));
+                    early.insert(record.shared_event_id, "open");
+                }
+                Early::Settled { shared_event_id, outcome, .. } => {
+                    assert_eq!(early.insert(shared_event_id, outcome), Some("open"));
+                }
+            }
+        }
+        let starts = committed.insights.iter().filter(|insight| insight.state == State::Start);
+        let unannounced = starts.filter(|insight| !early.contains_key(&insight.to_record(true).shared_event_id));
+        late_words += unannounced.count();
+        told.extend(committed.insights);
+    };
     for object in &objects {
         watch.take(&delivery(object));
-        told.extend(watch.commit(object.delivered).expect("committed").insights);
+        note(watch.commit(object.delivered).expect("committed"), &mut told);
         let delivered = object.delivered.expect("a time").0;
         assert_eq!(watch.frontier(), Minute(delivered - 240));
     }
@@ -168,7 +190,9 @@ fn the_wall_clock_closes_what_the_sources_are_known_to_have_given() {
     let before = watch.frontier();
     watch.commit(None).expect("committed");
     assert_eq!(watch.frontier(), before);
-    told.extend(watch.finish().expect("finished").insights);
+    note(watch.finish().expect("finished"), &mut told);
+    assert!(early.len() >= 4 && early.values().all(|outcome| *outcome == "confirmed"), "{early:?}");
+    assert_eq!(late_words, 0, "every incident was told before it was final");
     let (expected, _) = scan(&folder.path().join("AWSLogs"), &scan_options(), &mut detector());
     assert_eq!(watch.counters().late, 0);
     assert_eq!(told.iter().map(line).collect::<Vec<_>>(), expected);
