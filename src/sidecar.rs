@@ -17,6 +17,7 @@ use crate::event::{Minute, ObjectName};
 use crate::http;
 use crate::insight::State;
 use crate::sink::Copy;
+use crate::sink::webhook::{EARLY_MAX, Follower, Webhook};
 use crate::source::live::{Feed, Line, Ticket, now_s};
 use crate::source::sqs::Sqs;
 use crate::source::{folder, push, stdin};
@@ -53,6 +54,7 @@ pub struct Options {
     pub sources: Vec<Source>,
     /// A file that gets every line of `insights.jsonl`.
     pub insights: Option<PathBuf>,
+    pub webhooks: Vec<Webhook>,
     /// Where health and metrics are served; `None`: nowhere but beside pushes.
     pub status: Option<SocketAddr>,
     /// Ends, with everything closed, once nothing came for so long and all sources are known to be empty.
@@ -70,8 +72,8 @@ const FEEDS: usize = 32;
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
-/// Longest wait for sources to end.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// Longest wait for receivers, and for sources, to end.
+const LAST_WORDS: Duration = Duration::from_secs(8);
 
 /// What the loop knows of a source.
 struct Known {
@@ -82,6 +84,15 @@ struct Known {
     drained_s: Option<i64>,
     /// The newest delivery of all when it last was empty: what was delivered before is here.
     newest: Option<Minute>,
+}
+
+/// Where what a commit said goes.
+struct Outlets {
+    copy: Option<Copy>,
+    provisional: Option<File>,
+    /// How far `insights.jsonl` is safe.
+    end: tokio::sync::watch::Sender<u64>,
+    early: Vec<mpsc::Sender<String>>,
 }
 
 /// Runs until it is told to end, or is idle.
@@ -95,13 +106,24 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let mut copy = options.insights.as_ref().map(|path| Copy::open(path)).transpose()?;
     catch_up(copy.as_mut(), &watch)?;
-    let mut provisional = match options.clock {
+    let provisional = match options.clock {
         Clock::Wall => {
             let path = watch.insights_path().with_file_name("provisional.jsonl");
             Some(File::options().append(true).create(true).open(&path).with_context(|| path.display().to_string())?)
         }
         Clock::Delivery => None,
     };
+    let (end, _) = tokio::sync::watch::channel(watch.insights_bytes());
+    let mut early = Vec::new();
+    let mut sending = tokio::task::JoinSet::new();
+    let stop_sending = CancellationToken::new();
+    for (place, webhook) in options.webhooks.into_iter().enumerate() {
+        let cursor = watch.insights_path().with_file_name(format!("webhook-{place}.position"));
+        let follower = Follower::open(webhook, watch.insights_path(), &cursor, watch.insights_bytes())?;
+        let (words, inbox) = mpsc::channel(EARLY_MAX);
+        early.push(words);
+        sending.spawn_on(follower.run(end.subscribe(), inbox, stop_sending.clone()), runtime.handle());
+    }
     let status = Arc::new(Status::default());
     status.turn();
     let (feeds, mut inbox) = mpsc::channel(FEEDS);
@@ -130,6 +152,7 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
     runtime.spawn(end_on_signal(stop.clone()));
     status.set_ready(true);
 
+    let mut outlets = Outlets { copy, provisional, end, early };
     let (mut bytes, mut waiting_since) = (0, None::<Instant>);
     let mut last_delivery_s = now_s();
     let mut committed_up_to = None;
@@ -183,7 +206,7 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
             || complete > committed_up_to;
         if due || is_idle {
             let since = waiting_since;
-            commit(&mut watch, &stop, |watch| watch.commit(complete), &mut copy, &mut known, &status, &mut provisional);
+            commit(&mut watch, &stop, |watch| watch.commit(complete), &mut known, &status, &mut outlets);
             if let Some(since) = since {
                 status.update(|figures| figures.commit_lag_ms = Some(since.elapsed().as_millis() as u64));
             }
@@ -192,14 +215,21 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
     }
     if is_idle {
         info!("idle: closing what is open");
-        commit(&mut watch, &stop, Watch::finish, &mut copy, &mut known, &status, &mut provisional);
+        commit(&mut watch, &stop, Watch::finish, &mut known, &status, &mut outlets);
     } else {
         info!("ending");
         watch.commit(None).context("the last commit")?;
         settle(&mut known);
         watch.take_snapshot().context("the last snapshot")?;
     }
-    catch_up(copy.as_mut(), &watch)?;
+    outlets.end.send_replace(watch.insights_bytes());
+    catch_up(outlets.copy.as_mut(), &watch)?;
+    // What receivers have not taken by then waits for the next start.
+    drop(outlets);
+    runtime.block_on(async {
+        let _ = tokio::time::timeout(LAST_WORDS, async { while sending.join_next().await.is_some() {} }).await;
+    });
+    stop_sending.cancel();
     // Sources tell their queues what is safe, and end.
     stop.cancel();
     drop((known, inbox));
@@ -216,10 +246,9 @@ fn commit(
     watch: &mut Watch,
     stop: &CancellationToken,
     what: impl Fn(&mut Watch) -> Result<Committed, WatchError>,
-    copy: &mut Option<Copy>,
     known: &mut [Known],
     status: &Status,
-    provisional: &mut Option<File>,
+    outlets: &mut Outlets,
 ) {
     let mut wait = RETRY;
     loop {
@@ -232,13 +261,16 @@ fn commit(
                     let starts = committed.insights.iter().filter(|insight| insight.state == State::Start);
                     figures.starts += starts.count() as u64;
                 });
-                for early in &committed.early {
-                    if let Some(file) = provisional
-                        && let Err(error) = append(file, early)
+                for line in &committed.early {
+                    let text = serde_json::to_string(line).unwrap_or_default() + "\n";
+                    // A receiver that lags behind does without.
+                    outlets.early.iter().for_each(|words| drop(words.try_send(text.clone())));
+                    if let Some(file) = &mut outlets.provisional
+                        && let Err(error) = file.write_all(text.as_bytes())
                     {
                         warn!(%error, "provisional.jsonl cannot be written");
                     }
-                    if let Early::Told(record) = early {
+                    if let Early::Told(record) = line {
                         info!(
                             api = %record.insight_details.event_name,
                             account = %record.recipient_account_id,
@@ -282,15 +314,10 @@ fn commit(
         figures.drained_s = known.iter().map(|source| (source.name.clone(), source.drained_s)).collect();
         figures.insights_bytes = watch.insights_bytes();
     });
-    if let Err(error) = catch_up(copy.as_mut(), watch) {
+    outlets.end.send_replace(watch.insights_bytes());
+    if let Err(error) = catch_up(outlets.copy.as_mut(), watch) {
         error!(%error, "the copy of the insights cannot be written; trying again with the next commit");
     }
-}
-
-fn append(mut file: &File, line: &Early) -> std::io::Result<()> {
-    let mut text = serde_json::to_vec(line)?;
-    text.push(b'\n');
-    file.write_all(&text)
 }
 
 fn settle(known: &mut [Known]) {

@@ -10,6 +10,9 @@ of one scan, byte for byte. The queue's messages take every shape in which S3 an
 import argparse
 import base64
 import gzip
+import hashlib
+import hmac
+import http.server
 import json
 import logging
 import os
@@ -77,12 +80,41 @@ def free_port():
         return probe.getsockname()[1]
 
 
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """Takes insights; the first two requests it does not."""
+
+    taken, keys, failures = [], set(), 2
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        stamp = self.headers["X-Highwater-Timestamp"]
+        expected = hmac.new(b"secret", f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
+        right = hmac.compare_digest(self.headers["X-Highwater-Signature"], "sha256=" + expected)
+        if Receiver.failures > 0:
+            Receiver.failures -= 1
+            self.send_response(503)
+        else:
+            self.send_response(200 if right else 401)
+            if right and self.headers["Idempotency-Key"] not in Receiver.keys:
+                Receiver.keys.add(self.headers["Idempotency-Key"])
+                Receiver.taken.append(body)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
 def pushes(highwater, root, trail, expected):
     """The same trail, pushed: objects to /records, and as Firehose sends them."""
     state, port = os.path.join(root, "pushed"), free_port()
     url = f"http://127.0.0.1:{port}"
-    environment = dict(os.environ, HIGHWATER_PUSH_KEY="open sesame")
-    watch = ["watch", "--listen", f"127.0.0.1:{port}", "--state", state, "--frontier", "delivery", "--until-idle", "3s"]
+    environment = dict(os.environ, HIGHWATER_PUSH_KEY="open sesame", HIGHWATER_WEBHOOK_SECRET="secret")
+    receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    hook = f"http://127.0.0.1:{receiver.server_port}/insights"
+    watch = ["watch", "--listen", f"127.0.0.1:{port}", "--webhook", hook, "--state", state, "--frontier", "delivery"]
+    watch += ["--until-idle", "3s"]
     log = open(os.path.join(root, "pushed.log"), "wb")
     process = subprocess.Popen([highwater, *watch], stderr=log, env=environment)
     key = {"X-Amz-Firehose-Access-Key": "open sesame"}
@@ -121,6 +153,7 @@ def pushes(highwater, root, trail, expected):
     told = open(os.path.join(state, "insights.jsonl"), "rb").read()
     if told != expected:
         sys.exit(f"{state}/insights.jsonl differs from that of a scan")
+    assert b"\n".join(Receiver.taken) + b"\n" == expected, f"the receiver has {len(Receiver.taken)} insights"
     # A signal ends it in time, and with status 0.
     process = subprocess.Popen([highwater, *watch[:-2]], stderr=log, env=environment)
     time.sleep(1)

@@ -13,14 +13,20 @@ use super::Ending;
 use super::settings::{Flags, run_options};
 use crate::run::{self, Filter};
 use crate::sidecar::{self, Source};
+use crate::sink::webhook::{SEVERITIES, Webhook};
 use crate::source::STDIN;
 use crate::watch::{Clock, Options, Watch};
 
 /// How late an event may be delivered, in minutes, before the minute it belongs to is judged.
 const LATENESS_MINUTES: i64 = 30;
 
-/// A secret comes from the environment, never from the command line, which everyone can list.
+/// Secrets come from the environment, never from the command line, which everyone can list.
 const PUSH_KEY: &str = "HIGHWATER_PUSH_KEY";
+const WEBHOOK_SECRET: &str = "HIGHWATER_WEBHOOK_SECRET";
+
+fn secret(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|secret| !secret.is_empty())
+}
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
@@ -53,6 +59,13 @@ pub(super) struct Arguments {
     /// Appends each insight to this file too.
     #[arg(long, value_name = "FILE")]
     insights: Option<PathBuf>,
+    /// Sends each insight to this URL as a POST of JSON; may be given several times. Signed with the secret in
+    /// HIGHWATER_WEBHOOK_SECRET, if there is one.
+    #[arg(long, value_name = "URL")]
+    webhook: Vec<String>,
+    /// Sends only what is at least as severe.
+    #[arg(long, value_name = "SEVERITY", requires = "webhook", value_parser = SEVERITIES)]
+    webhook_severity: Option<String>,
     /// What moves time: the clock, while the sources have nothing more; or, for an old trail, its days of delivery.
     #[arg(long, value_enum, default_value_t = Frontier::Clock)]
     frontier: Frontier,
@@ -106,10 +119,14 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
         series = watch.series_count(),
         "watching"
     );
+    let secret = secret(WEBHOOK_SECRET);
+    let severity_min = arguments.webhook_severity;
+    let webhook = |url| Webhook { url, secret: secret.clone(), severity_min: severity_min.clone() };
     let options = sidecar::Options {
         clock,
         sources,
         insights: arguments.insights,
+        webhooks: arguments.webhook.into_iter().map(webhook).collect(),
         status: arguments.status,
         until_idle: arguments.until_idle,
     };
@@ -125,8 +142,7 @@ fn sources(arguments: &Arguments) -> anyhow::Result<Vec<Source>> {
         .chain(arguments.dir.iter().cloned().map(Source::Folder))
         .collect();
     if let Some(address) = arguments.listen {
-        let key = std::env::var(PUSH_KEY).ok().filter(|key| !key.is_empty());
-        sources.push(Source::Push { address, key });
+        sources.push(Source::Push { address, key: secret(PUSH_KEY) });
     }
     match arguments.input.as_deref() {
         Some(STDIN) => sources.push(Source::Stdin),

@@ -2,5 +2,6 @@
 //! it; so a dead sink keeps nobody waiting, and nothing is lost with a restart. Knows records as lines, no detection.
 
 mod copy;
+pub mod webhook;
 
 pub use copy::Copy;

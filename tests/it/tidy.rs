@@ -35,7 +35,7 @@ const NOT_IN_CORE: [&str; 16] = [
 const THREADS_IN_CORE: (&str, &str) = ("detector", "std::thread::scope(");
 
 /// Crates, and the only modules that may use them.
-const CRATE_USERS: [(&str, &[&str]); 25] = [
+const CRATE_USERS: [(&str, &[&str]); 29] = [
     ("polars", &["store"]),
     ("csv", &["score"]),
     ("plotters", &["report"]),
@@ -56,6 +56,10 @@ const CRATE_USERS: [(&str, &[&str]); 25] = [
     ("axum", &["source", "http"]),
     ("tracing", &["sidecar", "source", "http", "cli"]),
     ("tracing_subscriber", &["cli"]),
+    ("hyper_rustls", &["sink"]),
+    ("hyper_util", &["sink"]),
+    ("ring", &["sink"]),
+    ("subtle", &["source"]),
     ("aws_config", &["source"]),
     ("aws_sdk_s3", &["source"]),
     ("aws_sdk_sqs", &["source"]),
