@@ -18,6 +18,7 @@ use crate::http;
 use crate::insight::State;
 use crate::sink::Copy;
 use crate::sink::webhook::{EARLY_MAX, Follower, Webhook};
+use crate::source::listing::Listing;
 use crate::source::live::{Feed, Line, Ticket, now_s};
 use crate::source::sqs::Sqs;
 use crate::source::{folder, push, stdin};
@@ -29,6 +30,8 @@ use crate::watch::{Clock, Committed, Delivery, Early, Watch, WatchError};
 pub enum Source {
     /// A queue that announces objects in S3; its Region where the URL does not tell it; a role to assume.
     Sqs { url: String, region: Option<String>, role_arn: Option<String> },
+    /// A bucket without a queue, looked through from a day on: bucket and prefix; a role to assume.
+    Listing { bucket: String, prefix: String, role_arn: Option<String>, since: Minute },
     /// A directory that grows.
     Folder(PathBuf),
     /// JSON lines.
@@ -42,6 +45,7 @@ impl Source {
     fn name(&self) -> String {
         match self {
             Source::Sqs { url, .. } => url.clone(),
+            Source::Listing { bucket, prefix, .. } => format!("s3://{bucket}/{prefix}"),
             Source::Folder(directory) => directory.display().to_string(),
             Source::Stdin => "stdin".to_owned(),
             Source::Push { address, .. } => format!("http {address}"),
@@ -338,6 +342,9 @@ async fn start(source: Source, line: Line) {
     match source {
         Source::Sqs { url, region, role_arn } => {
             Sqs::new(url, region, role_arn.as_deref()).await.run(line).await;
+        }
+        Source::Listing { bucket, prefix, role_arn, since } => {
+            Listing::new((bucket, prefix), None, role_arn.as_deref(), since).await.run(line).await;
         }
         Source::Folder(directory) => folder::run(directory, line).await,
         Source::Stdin => stdin::run(line).await,

@@ -249,6 +249,13 @@ def main():
     left = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
     assert all(int(left[name]) == 0 for name in names), left
     print(f"{kills} kills, then {time.time() - began:.0f} s to the end: the same {told.count(bytes([10]))} insights")
+    # The same bucket without its queue.
+    listed = os.path.join(root, "listed")
+    watch = ["watch", "--s3", "s3://trail", "--since", "2026-03-01", "--state", listed, "--frontier", "delivery"]
+    subprocess.run([arguments.highwater, *watch, "--until-idle", "3s"], check=True, stderr=log, timeout=240)
+    if open(os.path.join(listed, "insights.jsonl"), "rb").read() != expected:
+        sys.exit(f"{listed}/insights.jsonl differs from that of a scan")
+    print("listed: the same insights")
     server.stop()
 
 

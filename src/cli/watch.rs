@@ -11,10 +11,12 @@ use tracing::info;
 
 use super::Ending;
 use super::settings::{Flags, run_options};
+use super::time::parse_time;
+use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::run::{self, Filter};
 use crate::sidecar::{self, Source};
 use crate::sink::webhook::{SEVERITIES, Webhook};
-use crate::source::STDIN;
+use crate::source::{STDIN, listing};
 use crate::watch::{Clock, Options, Watch};
 
 /// How late an event may be delivered, in minutes, before the minute it belongs to is judged.
@@ -40,8 +42,14 @@ pub(super) struct Arguments {
     /// A queue that announces the trail's objects in S3; may be given several times.
     #[arg(long, value_name = "URL")]
     sqs: Vec<String>,
+    /// A bucket without a queue, s3://BUCKET/PREFIX, listed twice a minute; may be given several times.
+    #[arg(long, value_name = "URL", value_parser = parse_bucket)]
+    s3: Vec<(String, String)>,
+    /// With --s3: objects delivered from this day on [default: two days before what is open, or before now].
+    #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "s3")]
+    since: Option<Minute>,
     /// A role to assume for queues and buckets.
-    #[arg(long, value_name = "ARN", requires = "sqs")]
+    #[arg(long, value_name = "ARN")]
     role: Option<String>,
     /// A directory that grows; may be given several times.
     #[arg(long, value_name = "DIR")]
@@ -94,10 +102,9 @@ enum Frontier {
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     log_to_stderr();
     let settings = arguments.settings.settings()?;
-    let sources = sources(&arguments)?;
     let filter = Filter {
-        accounts: arguments.account,
-        regions: arguments.region,
+        accounts: arguments.account.clone(),
+        regions: arguments.region.clone(),
         data_events: arguments.data_events,
         ..Filter::default()
     };
@@ -112,6 +119,8 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let detector = super::settings::detector(&settings, settings.detector())?;
     let watch = Watch::open(&arguments.state, Options { run, clock }, detector)
         .with_context(|| format!("the state in {}", arguments.state.display()))?;
+    let since = arguments.since.unwrap_or_else(|| first_day(watch.frontier()));
+    let sources = sources(&arguments, since)?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         state = %arguments.state.display(),
@@ -134,11 +143,27 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     Ok(Ending::Done)
 }
 
-fn sources(arguments: &Arguments) -> anyhow::Result<Vec<Source>> {
+/// Where listing begins: with what can still count.
+fn first_day(frontier: Minute) -> Minute {
+    let now = Minute::of_second(chrono::Utc::now().timestamp());
+    Minute((if frontier.0 > 0 { frontier.0.min(now.0) } else { now.0 }) - 2 * MINUTES_PER_DAY)
+}
+
+fn parse_bucket(text: &str) -> Result<(String, String), String> {
+    listing::parse(text).ok_or_else(|| format!("{text}: not like s3://BUCKET/PREFIX"))
+}
+
+fn sources(arguments: &Arguments, since: Minute) -> anyhow::Result<Vec<Source>> {
     let mut sources: Vec<Source> = arguments
         .sqs
         .iter()
         .map(|url| Source::Sqs { url: url.clone(), region: None, role_arn: arguments.role.clone() })
+        .chain(arguments.s3.iter().cloned().map(|(bucket, prefix)| Source::Listing {
+            bucket,
+            prefix,
+            role_arn: arguments.role.clone(),
+            since,
+        }))
         .chain(arguments.dir.iter().cloned().map(Source::Folder))
         .collect();
     if let Some(address) = arguments.listen {
@@ -151,7 +176,7 @@ fn sources(arguments: &Arguments) -> anyhow::Result<Vec<Source>> {
     }
     if sources.is_empty() {
         bail!(
-            "nothing to watch: name a queue (--sqs URL), a directory (--dir DIR), an address to listen at (--listen ADDR) or standard input (-)"
+            "nothing to watch: name a queue (--sqs URL), a bucket (--s3 URL), a directory (--dir DIR), an address to listen at (--listen ADDR) or standard input (-)"
         );
     }
     Ok(sources)

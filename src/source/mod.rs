@@ -3,6 +3,7 @@
 
 pub mod aws;
 pub mod folder;
+pub mod listing;
 pub mod live;
 pub mod notification;
 pub mod push;

@@ -331,7 +331,7 @@ impl State {
 }
 
 /// The object's bytes; or why it cannot be had, after some tries. Waits out everything that may pass.
-async fn fetch(buckets: &Buckets, object: &S3Object) -> Result<Vec<u8>, String> {
+pub(super) async fn fetch(buckets: &Buckets, object: &S3Object) -> Result<Vec<u8>, String> {
     let (mut tries, mut refusals) = (0, 0);
     let mut region = object.region.clone();
     loop {
@@ -372,7 +372,9 @@ async fn fetch(buckets: &Buckets, object: &S3Object) -> Result<Vec<u8>, String> 
 }
 
 /// A service's code and message, or what kept us from reaching it.
-fn words<E: ProvideErrorMetadata + std::error::Error + 'static, R: std::fmt::Debug>(error: &SdkError<E, R>) -> String {
+pub(super) fn words<E: ProvideErrorMetadata + std::error::Error + 'static, R: std::fmt::Debug>(
+    error: &SdkError<E, R>,
+) -> String {
     match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
@@ -381,7 +383,7 @@ fn words<E: ProvideErrorMetadata + std::error::Error + 'static, R: std::fmt::Deb
 }
 
 /// Doubled with each failure, and anywhere between a half and the whole of it, so that many do not come back at once.
-fn backoff(failures: u32) -> Duration {
+pub(super) fn backoff(failures: u32) -> Duration {
     let most = BACKOFF.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX);
     let share = f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 1_000.0;
     most.mul_f64(0.5 + share / 2.0)
