@@ -22,7 +22,7 @@ use crate::source::listing::Listing;
 use crate::source::live::{Feed, Line, Ticket, now_s};
 use crate::source::sqs::Sqs;
 use crate::source::{folder, push, stdin};
-use crate::status::Status;
+use crate::status::{NotifyState, Status, tell_manager};
 use crate::watch::{Clock, Committed, Delivery, Early, Watch, WatchError};
 
 /// Where deliveries come from.
@@ -155,6 +155,7 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
     drop(feeds);
     runtime.spawn(end_on_signal(stop.clone()));
     status.set_ready(true);
+    tell_manager(NotifyState::Ready);
 
     let mut outlets = Outlets { copy, provisional, end, early };
     let (mut bytes, mut waiting_since) = (0, None::<Instant>);
@@ -217,6 +218,7 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
             (bytes, waiting_since, committed_up_to) = (0, None, complete);
         }
     }
+    tell_manager(NotifyState::Stopping);
     if is_idle {
         info!("idle: closing what is open");
         commit(&mut watch, &stop, Watch::finish, &mut known, &status, &mut outlets);

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+pub use sd_notify::NotifyState;
+
 use crate::source::live::now_s;
 use crate::store::RecordCounts;
 use crate::watch::ObjectCounts;
@@ -42,9 +44,12 @@ pub struct Figures {
 }
 
 impl Status {
-    /// The loop went round.
+    /// The loop went round: the service manager hears of it too, if there is one.
     pub fn turn(&self) {
-        self.turned_s.store(now_s(), Ordering::Relaxed);
+        let now = now_s();
+        if self.turned_s.swap(now, Ordering::Relaxed) != now {
+            tell_manager(NotifyState::Watchdog);
+        }
     }
 
     pub fn set_ready(&self, ready: bool) {
@@ -176,6 +181,11 @@ impl Status {
         text.push_str("# EOF\n");
         text
     }
+}
+
+/// Without a service manager that listens, nothing.
+pub fn tell_manager(state: NotifyState) {
+    let _ = sd_notify::notify(&[state]);
 }
 
 /// A label's value.

@@ -35,7 +35,7 @@ const NOT_IN_CORE: [&str; 16] = [
 const THREADS_IN_CORE: (&str, &str) = ("detector", "std::thread::scope(");
 
 /// Crates, and the only modules that may use them.
-const CRATE_USERS: [(&str, &[&str]); 29] = [
+const CRATE_USERS: [(&str, &[&str]); 30] = [
     ("polars", &["store"]),
     ("csv", &["score"]),
     ("plotters", &["report"]),
@@ -59,6 +59,7 @@ const CRATE_USERS: [(&str, &[&str]); 29] = [
     ("hyper_rustls", &["sink"]),
     ("hyper_util", &["sink"]),
     ("ring", &["sink"]),
+    ("sd_notify", &["status"]),
     ("subtle", &["source"]),
     ("aws_config", &["source"]),
     ("aws_sdk_s3", &["source"]),
