@@ -12,7 +12,7 @@ use crate::judge::{Model, Reached};
 use crate::window::{Dictionary, Tally};
 
 /// Raised with every change of what is stored.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]

@@ -93,13 +93,26 @@ impl Api {
     }
 }
 
+/// 128 bits in halves: a row of 32 bytes, where one number would make it 48.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct EventId([u64; 2]);
+
+impl EventId {
+    const NONE: EventId = EventId([0; 2]);
+
+    fn of(id: &str) -> EventId {
+        let bits = event_id_bits(id);
+        EventId([(bits >> 64) as u64, bits as u64])
+    }
+}
+
 /// One event, or several equal ones without an ID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Row {
     api: u32,
     minute: u32,
-    /// The eventID; of an `UPDATED_DATA` addendum, that of the event it repeats. 0: none, never a duplicate.
-    event_id: u128,
+    /// The eventID; of an `UPDATED_DATA` addendum, that of the event it repeats. `NONE`: never a duplicate.
+    event_id: EventId,
     /// An addendum sorts behind the event it repeats, so that the event itself is the one that counts.
     addendum: bool,
     read_only: bool,
@@ -182,7 +195,7 @@ impl Tally {
             event.resource_arn,
         ]);
         let addendum = !event.addendum_of.is_empty();
-        let event_id = event_id_bits(if addendum { event.addendum_of } else { event.event_id });
+        let event_id = EventId::of(if addendum { event.addendum_of } else { event.event_id });
         let row = Row { api, minute: minute.0 as u32, event_id, addendum, read_only: event.read_only, caller };
         self.hour(minute.0 as u32 / 60).push(row);
     }
@@ -379,7 +392,7 @@ impl Closed {
             });
             for minute in rows.chunk_by(|a, b| a.minute == b.minute) {
                 let first = calls.len();
-                for event in minute.chunk_by(|a, b| a.event_id == b.event_id && a.event_id != 0) {
+                for event in minute.chunk_by(|a, b| a.event_id == b.event_id && a.event_id != EventId::NONE) {
                     duplicates += event.len() as u64 - 1;
                     let Row { api, minute, caller, read_only, .. } = event[0];
                     calls.push(Calls { api, minute, caller, read_only, count: 1 });
