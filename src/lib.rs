@@ -39,6 +39,7 @@ pub mod judge;
 pub mod report;
 pub mod run;
 pub mod score;
+pub mod secret;
 pub mod sidecar;
 pub mod sink;
 pub mod source;

@@ -329,6 +329,8 @@ impl Insight {
             attribution_exact: self.attribution_exact,
             model: self.model.to_string(),
             provisional: false,
+            incident_id: None,
+            muted_by: None,
         }
     }
 }

@@ -162,6 +162,13 @@ pub struct Highwater {
     /// is final.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub provisional: bool,
+    /// Shared by the insights of one caller in the same minutes, whatever the API, Region or account: one incident for
+    /// people.
+    #[serde(rename = "incidentID", default, skip_serializing_if = "Option::is_none")]
+    pub incident_id: Option<String>,
+    /// The mute or the expected run that keeps it from people: recorded, and sent to nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted_by: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -35,7 +35,7 @@ const NOT_IN_CORE: [&str; 16] = [
 const THREADS_IN_CORE: (&str, &str) = ("detector", "std::thread::scope(");
 
 /// Crates, and the only modules that may use them.
-const CRATE_USERS: [(&str, &[&str]); 30] = [
+const CRATE_USERS: [(&str, &[&str]); 34] = [
     ("polars", &["store"]),
     ("csv", &["score"]),
     ("plotters", &["report"]),
@@ -59,9 +59,13 @@ const CRATE_USERS: [(&str, &[&str]); 30] = [
     ("hyper_rustls", &["sink"]),
     ("hyper_util", &["sink"]),
     ("ring", &["sink"]),
+    ("aws_sigv4", &["sink"]),
+    ("lettre", &["sink"]),
+    ("axum_server", &["http"]),
+    ("schemars", &["cli", "config", "secret", "sink", "source"]),
     ("sd_notify", &["status"]),
     ("subtle", &["source"]),
-    ("aws_config", &["source"]),
+    ("aws_config", &["sink", "source"]),
     ("aws_sdk_s3", &["source"]),
     ("aws_sdk_sqs", &["source"]),
     ("walkdir", &["source"]),
