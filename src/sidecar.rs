@@ -24,6 +24,7 @@ use crate::source::live::{Feed, Line, Ticket, now_s};
 use crate::source::sqs::Sqs;
 use crate::source::{Source, folder, listing, push, stdin};
 use crate::status::{NotifyState, Status, tell_manager};
+use crate::store::mutes;
 use crate::watch::{Clock, Committed, Delivery, Early, Watch, WatchError};
 
 pub struct Options {
@@ -187,10 +188,21 @@ fn run(
     let mut committed_up_to = None;
     let idle_s = options.until_idle.map(|idle| idle.as_secs() as i64);
     let mut is_idle = false;
+    let mut mutes = mutes::Followed::new(watch.directory());
     let mut ended = Ended::Done;
     let mut asked_at = Instant::now();
     while !stop.is_cancelled() && !is_idle {
         status.turn();
+        let mut is_muted_anew = false;
+        match mutes.changed() {
+            Some(Ok(mutes)) => {
+                info!(mutes = mutes.mutes.len(), "what is muted was read");
+                watch.mute(mutes);
+                is_muted_anew = true;
+            }
+            Some(Err(error)) => error!("keeping the mutes as they were: {error}"),
+            None => {}
+        }
         if asked_at.elapsed() >= RELOAD_EVERY {
             asked_at = Instant::now();
             if changed() {
@@ -240,6 +252,7 @@ fn run(
             Clock::Delivery => known.iter().map(|source| source.newest).min().flatten(),
         };
         let due = bytes >= COMMIT_BYTES
+            || is_muted_anew
             || waiting_since.is_some_and(|since| since.elapsed() >= COMMIT_AGE)
             || complete > committed_up_to;
         if due || is_idle {

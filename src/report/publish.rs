@@ -101,8 +101,7 @@ pub fn pair(records: Vec<TrailRecord>) -> Vec<(TrailRecord, Option<TrailRecord>)
 
 /// The minute of a record's time; records are ours or AWS's, so a time that cannot be read is set to 1970.
 pub fn time_of(record: &TrailRecord) -> Minute {
-    let time = chrono::DateTime::parse_from_rfc3339(&record.event_time);
-    Minute::of_second(time.map_or(0, |time| time.timestamp()))
+    Minute::parse(&record.event_time).unwrap_or(Minute(0))
 }
 
 fn figure(

@@ -69,7 +69,7 @@ const CRATE_USERS: [(&str, &[&str]); 34] = [
     ("aws_sdk_s3", &["source"]),
     ("aws_sdk_sqs", &["source"]),
     ("walkdir", &["source"]),
-    ("glob", &["source"]),
+    ("glob", &["insight", "source"]),
 ];
 
 /// The one file that may hold `unsafe`.
