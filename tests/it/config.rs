@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use highwater::config::{ConfigError, Settings};
+use highwater::config::{ConfigError, Lateness, Settings};
 use highwater::detector::CallRate;
 use highwater::train::simulate::{Options, simulate};
 use serde_json::Value;
@@ -64,7 +64,7 @@ fn every_setting_can_stand_in_a_file() {
         call_rate: CallRate::All,
         drops: true,
         threshold: Some(1.5),
-        lateness_minutes: Some(2_880),
+        lateness: Some(Lateness::Minutes(2_880)),
         object_mib_max: 64,
         threads: Some(3),
         missed_jobs: false,
