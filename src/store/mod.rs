@@ -10,6 +10,7 @@ use std::io;
 
 use thiserror::Error;
 
+pub(crate) use result::insight_key;
 pub use result::{Account, Gap, Objects, RecordCounts, ResultDir, SummaryFile, Timings, read_insights, read_summary};
 
 /// Why something cannot be stored or read back.
