@@ -1,44 +1,124 @@
-//! The sidecar's HTTP server: health, metrics and version, and, where asked for, pushes. Loopback unless told
-//! otherwise. Knows routes; what they say comes from `status` and `source`.
+//! The sidecar's HTTP server, with TLS where there is a certificate: health, metrics and version, and, where asked for,
+//! pushes. Knows routes; what they say comes from `status` and `source`.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::routing::get;
-use tokio::net::TcpListener;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
 use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
 
 use crate::source::push::{Push, routes};
 use crate::status::Status;
 
-/// Binds the address; pushes from elsewhere than this machine need a key.
-pub async fn bind(address: SocketAddr, has_key: bool, takes_pushes: bool) -> anyhow::Result<TcpListener> {
-    if takes_pushes && !has_key && !address.ip().is_loopback() {
-        bail!(
-            "--listen {address} can be reached from elsewhere: set HIGHWATER_PUSH_KEY to a secret that senders must know"
-        );
-    }
-    TcpListener::bind(address).await.with_context(|| format!("listening on {address}"))
+/// Requests that have begun are answered within this when the server ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// How often a new certificate is looked for.
+const CERTIFICATE_EVERY: Duration = Duration::from_secs(30);
+
+/// A server that has its address.
+pub struct Server {
+    listener: TcpListener,
+    tls: Option<Tls>,
 }
 
-/// Serves until told to stop; requests that have begun are answered.
-pub async fn serve(listener: TcpListener, status: Arc<Status>, push: Option<Push>, stop: CancellationToken) {
-    let mut router = Router::new()
-        .route("/healthz", get(health))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/version", get(|| async { concat!(env!("CARGO_PKG_VERSION"), "\n") }))
-        .with_state(status);
-    if let Some(push) = push {
-        router = router.merge(routes(push));
+/// A certificate and its private key, as files.
+struct Tls {
+    certificate: PathBuf,
+    private_key: PathBuf,
+    config: RustlsConfig,
+}
+
+impl Server {
+    /// Binds the address; with the files of a certificate and its private key, speaks TLS there.
+    pub async fn bind(address: SocketAddr, files: Option<(PathBuf, PathBuf)>) -> anyhow::Result<Server> {
+        let tls = match files {
+            Some((certificate, private_key)) => {
+                let config = RustlsConfig::from_pem_file(&certificate, &private_key).await;
+                let named = || format!("the certificate {} with {}", certificate.display(), private_key.display());
+                let config = config.with_context(named)?;
+                Some(Tls { certificate, private_key, config })
+            }
+            None => None,
+        };
+        let listener = tokio::net::TcpListener::bind(address).await.and_then(tokio::net::TcpListener::into_std);
+        Ok(Server { listener: listener.with_context(|| format!("listening on {address}"))?, tls })
     }
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the HTTP server ended");
+
+    /// Serves until told to stop; requests that have begun are answered.
+    pub async fn serve(self, status: Arc<Status>, push: Option<Push>, stop: CancellationToken) {
+        let mut router = Router::new()
+            .route("/healthz", get(health))
+            .route("/readyz", get(ready))
+            .route("/metrics", get(metrics))
+            .route("/version", get(|| async { concat!(env!("CARGO_PKG_VERSION"), "\n") }))
+            .with_state(status);
+        if let Some(push) = push {
+            router = router.merge(routes(push));
+        }
+        let service = router.into_make_service();
+        let handle = Handle::new();
+        let ending = async {
+            stop.cancelled().await;
+            handle.graceful_shutdown(Some(LAST_ANSWERS));
+            // The server ends by itself.
+            std::future::pending::<()>().await;
+        };
+        let served = async {
+            let handle = handle.clone();
+            match &self.tls {
+                None => axum_server::from_tcp(self.listener)?.handle(handle).serve(service).await,
+                Some(tls) => {
+                    let server = axum_server::from_tcp_rustls(self.listener, tls.config.clone())?;
+                    tokio::select! {
+                        served = server.handle(handle).serve(service) => served,
+                        () = tls.renew() => Ok(()),
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            served = served => if let Err(error) = served {
+                error!(%error, "the HTTP server ended");
+            },
+            () = ending => {}
+        }
     }
+}
+
+impl Tls {
+    /// Reads the files again whenever one of them changes, for ever.
+    async fn renew(&self) {
+        let written = || [&self.certificate, &self.private_key].map(written);
+        let mut known = written();
+        loop {
+            tokio::time::sleep(CERTIFICATE_EVERY).await;
+            let now = written();
+            if now == known {
+                continue;
+            }
+            match self.config.reload_from_pem_file(&self.certificate, &self.private_key).await {
+                Ok(()) => {
+                    info!(certificate = %self.certificate.display(), "a new certificate");
+                    known = now;
+                }
+                // One of the two files may be written before the other.
+                Err(error) => warn!(certificate = %self.certificate.display(), %error, "keeping the old certificate"),
+            }
+        }
+    }
+}
+
+fn written(path: &PathBuf) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
 }
 
 type Shared = axum::extract::State<Arc<Status>>;

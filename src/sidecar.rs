@@ -3,9 +3,10 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -13,53 +14,25 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::event::{Minute, ObjectName};
-use crate::http;
+use crate::event::{MINUTES_PER_DAY, Minute, ObjectName};
+use crate::http::Server;
 use crate::insight::State;
-use crate::sink::Copy;
-use crate::sink::webhook::{EARLY_MAX, Follower, Webhook};
+use crate::sink::{self, Copy, EARLY_MAX, Sink};
 use crate::source::listing::Listing;
 use crate::source::live::{Feed, Line, Ticket, now_s};
 use crate::source::sqs::Sqs;
-use crate::source::{folder, push, stdin};
+use crate::source::{Source, folder, listing, push, stdin};
 use crate::status::{NotifyState, Status, tell_manager};
+use crate::store::mutes;
 use crate::watch::{Clock, Committed, Delivery, Early, Watch, WatchError};
-
-/// Where deliveries come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A queue that announces objects in S3; its Region where the URL does not tell it; a role to assume.
-    Sqs { url: String, region: Option<String>, role_arn: Option<String> },
-    /// A bucket without a queue, looked through from a day on: bucket and prefix; a role to assume.
-    Listing { bucket: String, prefix: String, role_arn: Option<String>, since: Minute },
-    /// A directory that grows.
-    Folder(PathBuf),
-    /// JSON lines.
-    Stdin,
-    /// Requests to this address; a key that senders must know.
-    Push { address: SocketAddr, key: Option<String> },
-}
-
-impl Source {
-    /// As logs and metrics call it.
-    fn name(&self) -> String {
-        match self {
-            Source::Sqs { url, .. } => url.clone(),
-            Source::Listing { bucket, prefix, .. } => format!("s3://{bucket}/{prefix}"),
-            Source::Folder(directory) => directory.display().to_string(),
-            Source::Stdin => "stdin".to_owned(),
-            Source::Push { address, .. } => format!("http {address}"),
-        }
-    }
-}
 
 pub struct Options {
     pub clock: Clock,
     pub sources: Vec<Source>,
     /// A file that gets every line of `insights.jsonl`.
     pub insights: Option<PathBuf>,
-    pub webhooks: Vec<Webhook>,
-    /// Where health and metrics are served; `None`: nowhere but beside pushes.
+    pub sinks: Vec<Sink>,
+    /// Where health and metrics are served; pushes have them beside them anyway.
     pub status: Option<SocketAddr>,
     /// Ends, with everything closed, once nothing came for so long and all sources are known to be empty.
     pub until_idle: Option<Duration>,
@@ -75,6 +48,12 @@ const FEEDS: usize = 32;
 /// Wait after a commit that failed, doubled each time up to the most.
 const RETRY: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// How often a change of the configuration is looked for.
+const RELOAD_EVERY: Duration = Duration::from_secs(1);
+
+/// Where health and metrics are served unless told otherwise.
+const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9184);
 
 /// Longest wait for receivers, and for sources, to end.
 const LAST_WORDS: Duration = Duration::from_secs(8);
@@ -99,15 +78,51 @@ struct Outlets {
     early: Vec<mpsc::Sender<String>>,
 }
 
-/// Runs until it is told to end, or is idle.
-pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("highwater")
-        .enable_all()
-        .build()
-        .context("starting the runtime")?;
-    let stop = CancellationToken::new();
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to, or is idle, or all sources have ended.
+    Done,
+    /// The configuration is another one: start again.
+    Changed,
+}
+
+/// What outlasts a change of configuration: threads, and an ear for signals.
+pub struct Process {
+    runtime: tokio::runtime::Runtime,
+    stop: CancellationToken,
+    /// SIGHUP came.
+    asked_to_reload: Arc<AtomicBool>,
+}
+
+impl Process {
+    pub fn new() -> anyhow::Result<Process> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("highwater")
+            .enable_all()
+            .build()
+            .context("starting the runtime")?;
+        let process = Process { runtime, stop: CancellationToken::new(), asked_to_reload: Arc::default() };
+        process.runtime.spawn(hear_signals(process.stop.clone(), process.asked_to_reload.clone()));
+        Ok(process)
+    }
+
+    /// Runs until it is told to end, is idle, or `changed` says that the configuration is another one. `changed` is
+    /// asked once a second; it is told whether somebody asked for it.
+    pub fn run(&self, watch: Watch, options: Options, changed: &mut dyn FnMut(bool) -> bool) -> anyhow::Result<Ended> {
+        let reload = || changed(self.asked_to_reload.swap(false, Ordering::Relaxed));
+        run(&self.runtime, self.stop.child_token(), watch, options, reload)
+    }
+}
+
+fn run(
+    runtime: &tokio::runtime::Runtime,
+    stop: CancellationToken,
+    mut watch: Watch,
+    options: Options,
+    mut changed: impl FnMut() -> bool,
+) -> anyhow::Result<Ended> {
     let mut copy = options.insights.as_ref().map(|path| Copy::open(path)).transpose()?;
     catch_up(copy.as_mut(), &watch)?;
     let provisional = match options.clock {
@@ -121,39 +136,44 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
     let mut early = Vec::new();
     let mut sending = tokio::task::JoinSet::new();
     let stop_sending = CancellationToken::new();
-    for (place, webhook) in options.webhooks.into_iter().enumerate() {
-        let cursor = watch.insights_path().with_file_name(format!("webhook-{place}.position"));
-        let follower = Follower::open(webhook, watch.insights_path(), &cursor, watch.insights_bytes())?;
+    let status = Arc::new(Status::default());
+    for follower in sink::open(options.sinks, watch.insights_path(), watch.insights_bytes())? {
+        status.add_sink(follower.name(), follower.progress());
         let (words, inbox) = mpsc::channel(EARLY_MAX);
         early.push(words);
         sending.spawn_on(follower.run(end.subscribe(), inbox, stop_sending.clone()), runtime.handle());
     }
-    let status = Arc::new(Status::default());
     status.turn();
     let (feeds, mut inbox) = mpsc::channel(FEEDS);
     let mut known = Vec::new();
     let mut running = tokio::task::JoinSet::new();
     // The server answers until the last request is safe: it ends after the loop.
     let stop_serving = CancellationToken::new();
-    if let Some(address) = options.status {
-        let listener = runtime.block_on(http::bind(address, false, false))?;
-        runtime.spawn(http::serve(listener, status.clone(), None, stop_serving.clone()));
+    let mut serving = tokio::task::JoinSet::new();
+    match runtime.block_on(Server::bind(options.status.unwrap_or(STATUS), None)) {
+        Ok(server) => {
+            serving.spawn_on(server.serve(status.clone(), None, stop_serving.clone()), runtime.handle());
+        }
+        Err(error) if options.status.is_some() => return Err(error),
+        // Nobody asked for it there: a second sidecar on the same machine may have it.
+        Err(error) => info!("health and metrics are not served: {error:#}"),
     }
+    let since = first_day(watch.frontier());
     for (place, source) in options.sources.into_iter().enumerate() {
         let (safe, safe_line) = mpsc::unbounded_channel();
         let line = Line { source: place, feeds: feeds.clone(), safe: safe_line, stop: stop.clone() };
         known.push(Known { name: source.name(), safe, tickets: Vec::new(), drained_s: None, newest: None });
-        if let Source::Push { address, key } = source {
-            let listener = runtime.block_on(http::bind(address, key.is_some(), true))?;
-            let (push, task) = push::push(line, key);
+        if let Source::Http(http) = source {
+            let tls = http.certificate.zip(http.private_key);
+            let server = runtime.block_on(Server::bind(http.listen, tls))?;
+            let (push, task) = push::push(line, http.key);
             running.spawn_on(task, runtime.handle());
-            runtime.spawn(http::serve(listener, status.clone(), Some(push), stop_serving.clone()));
+            serving.spawn_on(server.serve(status.clone(), Some(push), stop_serving.clone()), runtime.handle());
         } else {
-            running.spawn_on(start(source, line), runtime.handle());
+            running.spawn_on(start(source, since, line), runtime.handle());
         }
     }
     drop(feeds);
-    runtime.spawn(end_on_signal(stop.clone()));
     status.set_ready(true);
     tell_manager(NotifyState::Ready);
 
@@ -163,8 +183,28 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
     let mut committed_up_to = None;
     let idle_s = options.until_idle.map(|idle| idle.as_secs() as i64);
     let mut is_idle = false;
+    let mut mutes = mutes::Followed::new(watch.directory());
+    let mut ended = Ended::Done;
+    let mut asked_at = Instant::now();
     while !stop.is_cancelled() && !is_idle {
         status.turn();
+        let mut is_muted_anew = false;
+        match mutes.changed() {
+            Some(Ok(mutes)) => {
+                info!(mutes = mutes.mutes.len(), "what is muted was read");
+                watch.mute(mutes);
+                is_muted_anew = true;
+            }
+            Some(Err(error)) => error!("keeping the mutes as they were: {error}"),
+            None => {}
+        }
+        if asked_at.elapsed() >= RELOAD_EVERY {
+            asked_at = Instant::now();
+            if changed() {
+                ended = Ended::Changed;
+                break;
+            }
+        }
         let wait = waiting_since.map_or(COMMIT_AGE, |since| COMMIT_AGE.saturating_sub(since.elapsed()));
         let feed = runtime.block_on(async {
             tokio::select! {
@@ -207,6 +247,7 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
             Clock::Delivery => known.iter().map(|source| source.newest).min().flatten(),
         };
         let due = bytes >= COMMIT_BYTES
+            || is_muted_anew
             || waiting_since.is_some_and(|since| since.elapsed() >= COMMIT_AGE)
             || complete > committed_up_to;
         if due || is_idle {
@@ -218,12 +259,12 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
             (bytes, waiting_since, committed_up_to) = (0, None, complete);
         }
     }
-    tell_manager(NotifyState::Stopping);
+    tell_manager(if ended == Ended::Done { NotifyState::Stopping } else { NotifyState::Reloading });
     if is_idle {
         info!("idle: closing what is open");
         commit(&mut watch, &stop, Watch::finish, &mut known, &status, &mut outlets);
     } else {
-        info!("ending");
+        info!("{}", if ended == Ended::Done { "ending" } else { "ending, to start again" });
         watch.commit(None).context("the last commit")?;
         settle(&mut known);
         watch.take_snapshot().context("the last snapshot")?;
@@ -243,8 +284,16 @@ pub fn run(mut watch: Watch, options: Options) -> anyhow::Result<()> {
         let _ = tokio::time::timeout(LAST_WORDS, async { while running.join_next().await.is_some() {} }).await;
     });
     stop_serving.cancel();
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    Ok(())
+    runtime.block_on(async {
+        let _ = tokio::time::timeout(LAST_WORDS, async { while serving.join_next().await.is_some() {} }).await;
+    });
+    Ok(ended)
+}
+
+/// Where listing begins: with what can still count.
+fn first_day(frontier: Minute) -> Minute {
+    let now = Minute::of_second(now_s());
+    Minute((if frontier.0 > 0 { frontier.0.min(now.0) } else { now.0 }) - 2 * MINUTES_PER_DAY)
 }
 
 /// Commits, again and again while the disk does not take it; then the sources are told what is safe.
@@ -340,31 +389,35 @@ fn catch_up(copy: Option<&mut Copy>, watch: &Watch) -> anyhow::Result<()> {
     copy.catch_up(watch.insights_path(), watch.insights_bytes())
 }
 
-async fn start(source: Source, line: Line) {
+/// `since`: where a listing begins that names no day.
+async fn start(source: Source, since: Minute, line: Line) {
     match source {
-        Source::Sqs { url, region, role_arn } => {
-            Sqs::new(url, region, role_arn.as_deref()).await.run(line).await;
+        Source::Sqs(sqs) => Sqs::new(sqs.url, sqs.region, sqs.role.as_deref()).await.run(line).await,
+        Source::S3(s3) => {
+            let Some(place) = listing::parse(&s3.url) else { unreachable!("checked before anything runs") };
+            Listing::new(place, None, s3.role.as_deref(), s3.since.unwrap_or(since)).await.run(line).await;
         }
-        Source::Listing { bucket, prefix, role_arn, since } => {
-            Listing::new((bucket, prefix), None, role_arn.as_deref(), since).await.run(line).await;
-        }
-        Source::Folder(directory) => folder::run(directory, line).await,
+        Source::Dir(dir) => folder::run(dir.path, line).await,
         Source::Stdin => stdin::run(line).await,
-        Source::Push { .. } => unreachable!("pushes come through the server, which is bound before anything runs"),
+        Source::Http(_) => unreachable!("pushes come through the server, which is bound before anything runs"),
     }
 }
 
-/// SIGTERM and SIGINT.
-async fn end_on_signal(stop: CancellationToken) {
+/// SIGTERM and SIGINT end, SIGHUP asks for the configuration to be read again.
+async fn hear_signals(stop: CancellationToken, asked_to_reload: Arc<AtomicBool>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)] =
+        [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal)
     else {
         warn!("signals cannot be heard: only a kill ends this process");
         return;
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => asked_to_reload.store(true, Ordering::Relaxed),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
     }
     stop.cancel();
 }

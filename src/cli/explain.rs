@@ -36,7 +36,7 @@ const AFTER_MINUTES: (i64, i64) = (60, 1_440);
 const WIDTH_DEFAULT: usize = 100;
 const WIDTH: (usize, usize) = (48, 140);
 
-type Incident = (TrailRecord, Option<TrailRecord>);
+pub(super) type Incident = (TrailRecord, Option<TrailRecord>);
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let root = &arguments.directory;
@@ -78,7 +78,7 @@ fn goes_on(summary: &SummaryFile) -> bool {
 }
 
 /// An incident by its place from 1, or by the beginning of its ID.
-fn find<'a>(incidents: &'a [Incident], id: &str) -> anyhow::Result<(usize, &'a Incident)> {
+pub(super) fn find<'a>(incidents: &'a [Incident], id: &str) -> anyhow::Result<(usize, &'a Incident)> {
     const SHOWN: usize = 5;
     if let Ok(row) = id.parse::<usize>()
         && let Some(incident) = row.checked_sub(1).and_then(|place| incidents.get(place))

@@ -4,6 +4,7 @@
 mod diff_config;
 mod evaluate;
 mod explain;
+mod mute;
 mod progress;
 mod report;
 mod scan;
@@ -14,6 +15,7 @@ mod tally;
 mod time;
 mod train;
 mod tune;
+mod validate;
 mod watch;
 
 use std::process::ExitCode;
@@ -49,6 +51,14 @@ enum Command {
     Tune(tune::Arguments),
     /// Compares what two settings files make of the same trail.
     DiffConfig(diff_config::Arguments),
+    /// Keeps back insights that people do not want to hear of for a while; they are recorded all the same.
+    Mute(mute::MuteArguments),
+    /// Says that an incident is a run that is expected, so that the next ones are told to nobody.
+    Feedback(mute::FeedbackArguments),
+    /// Checks a configuration file and says what is wrong with it.
+    Validate(validate::Arguments),
+    /// Prints the JSON schema of the configuration file.
+    Schema,
     /// Judges the detector, and plain ones beside it, on labelled accounts.
     Evaluate(evaluate::Arguments),
     /// Makes the models that ship with Highwater, or others from labelled trails of one's own.
@@ -76,6 +86,10 @@ pub fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate::run(arguments),
         Command::Tune(arguments) => tune::run(arguments),
         Command::DiffConfig(arguments) => diff_config::run(arguments),
+        Command::Mute(arguments) => mute::run(arguments),
+        Command::Feedback(arguments) => mute::feedback(arguments),
+        Command::Validate(arguments) => validate::run(arguments),
+        Command::Schema => validate::print_schema(),
         Command::Evaluate(arguments) => evaluate::run(arguments),
         Command::Train(arguments) => train::run(arguments),
         Command::Tally(arguments) => tally::run(arguments),

@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::default_threads;
 use crate::baseline::{Pooled, Priors, Seasons};
 use crate::config::{
-    Settings, parse_budget, parse_call_rate, parse_days, parse_direction, parse_mebibytes, parse_minutes,
+    Settings, found, parse_budget, parse_call_rate, parse_days, parse_direction, parse_mebibytes, parse_minutes,
     parse_threads, parse_threshold,
 };
 use crate::detector::{CallRate, Detector, Options};
@@ -62,6 +62,16 @@ pub(super) struct Flags {
 }
 
 impl Flags {
+    /// The file that was named.
+    pub(super) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// The file that is read, named or not.
+    pub(super) fn file(&self) -> Option<PathBuf> {
+        found(self.config()).map(Path::to_owned)
+    }
+
     pub(super) fn settings(&self) -> anyhow::Result<Settings> {
         let settings = Settings::read(self.config.as_deref(), environment())?;
         Ok(Settings {

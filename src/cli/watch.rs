@@ -1,5 +1,6 @@
 //! `highwater watch`: the sidecar. Flags to sources and settings; everything else lies in `sidecar` and `watch`.
 
+use std::fs;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,15 +8,18 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use tracing::info;
+use tracing::{error, info};
 
 use super::Ending;
 use super::settings::{Flags, run_options};
 use super::time::parse_time;
-use crate::event::{MINUTES_PER_DAY, Minute};
+use crate::config::{Settings, Sidecar};
+use crate::event::Minute;
 use crate::run::{self, Filter};
-use crate::sidecar::{self, Source};
-use crate::sink::webhook::{SEVERITIES, Webhook};
+use crate::secret::Secret;
+use crate::sidecar::{self, Ended, Process};
+use crate::sink::{SEVERITIES, Severity, Sink, Webhook};
+use crate::source::watched::{Dir, Http, S3, Source, Sqs};
 use crate::source::{STDIN, listing};
 use crate::watch::{Clock, Options, Watch};
 
@@ -26,8 +30,8 @@ const LATENESS_MINUTES: i64 = 30;
 const PUSH_KEY: &str = "HIGHWATER_PUSH_KEY";
 const WEBHOOK_SECRET: &str = "HIGHWATER_WEBHOOK_SECRET";
 
-fn secret(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|secret| !secret.is_empty())
+fn secret(name: &str) -> Option<Secret> {
+    Secret::read(&format!("env:{name}")).ok()
 }
 
 #[derive(clap::Args)]
@@ -44,7 +48,7 @@ pub(super) struct Arguments {
     sqs: Vec<String>,
     /// A bucket without a queue, s3://BUCKET/PREFIX, listed twice a minute; may be given several times.
     #[arg(long, value_name = "URL", value_parser = parse_bucket)]
-    s3: Vec<(String, String)>,
+    s3: Vec<String>,
     /// With --s3: objects delivered from this day on [default: two days before what is open, or before now].
     #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "s3")]
     since: Option<Minute>,
@@ -54,16 +58,23 @@ pub(super) struct Arguments {
     /// A directory that grows; may be given several times.
     #[arg(long, value_name = "DIR")]
     dir: Vec<PathBuf>,
-    /// Takes records that are pushed to this address: JSON lines to /records, Firehose to /firehose. Senders from
-    /// elsewhere than this machine must know the secret in HIGHWATER_PUSH_KEY.
+    /// Takes records that are pushed to this address: JSON lines to /records, Firehose to /firehose. Where others can
+    /// reach it, senders must know the secret in HIGHWATER_PUSH_KEY, and it needs a certificate.
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Serves /healthz, /readyz, /metrics and /version at this address; --listen serves them too.
+    /// PEM file with the certificate for --listen.
+    #[arg(long, value_name = "FILE", requires_all = ["listen", "tls_key"])]
+    tls_certificate: Option<PathBuf>,
+    /// PEM file with its private key.
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Serves /healthz, /readyz, /metrics and /version at this address; --listen serves them too
+    /// [default: 127.0.0.1:9184].
     #[arg(long, value_name = "ADDR")]
     status: Option<SocketAddr>,
     /// Where the sidecar keeps what it knows. One directory for each sidecar.
     #[arg(long, value_name = "DIR")]
-    state: PathBuf,
+    state: Option<PathBuf>,
     /// Appends each insight to this file too.
     #[arg(long, value_name = "FILE")]
     insights: Option<PathBuf>,
@@ -99,16 +110,96 @@ enum Frontier {
     Delivery,
 }
 
+/// Everything that a run needs, from flags and file.
+struct Plan {
+    settings: Settings,
+    sidecar: Sidecar,
+    state: PathBuf,
+}
+
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     log_to_stderr();
+    let process = Process::new()?;
+    let file = arguments.settings.file();
+    let mut text = file.as_deref().and_then(|file| fs::read_to_string(file).ok());
+    let mut plan = plan(&arguments)?;
+    let mut earlier = None;
+    loop {
+        let mut next = None;
+        let mut changed = |asked: bool| {
+            let Some(file) = file.as_deref() else { return false };
+            let now = fs::read_to_string(file).ok();
+            if !asked && now == text {
+                return false;
+            }
+            text = now;
+            next = match self::plan(&arguments) {
+                Ok(next) if next.state == plan.state => Some(next),
+                Ok(_) => {
+                    error!("another state directory needs another process; keeping the old configuration");
+                    None
+                }
+                Err(error) => {
+                    error!("keeping the old configuration: {error:#}");
+                    None
+                }
+            };
+            next.is_some()
+        };
+        let ended = start(&process, &arguments, &plan, &mut changed);
+        match (ended, next) {
+            (Ok(Ended::Done), _) => return Ok(Ending::Done),
+            (Ok(Ended::Changed), next) => {
+                info!("a new configuration");
+                earlier = Some(match next {
+                    Some(next) => std::mem::replace(&mut plan, next),
+                    None => continue,
+                });
+            }
+            (Err(error), _) => match earlier.take() {
+                Some(earlier) => {
+                    error!("going back to the old configuration: {error:#}");
+                    plan = earlier;
+                }
+                None => return Err(error),
+            },
+        }
+    }
+}
+
+fn plan(arguments: &Arguments) -> anyhow::Result<Plan> {
     let settings = arguments.settings.settings()?;
+    let mut sidecar = Sidecar::read(arguments.settings.config())?;
+    let state = arguments.state.clone().or(sidecar.watch.state.take());
+    let state = state.context("where to keep what is known: name a directory with --state DIR, or state in [watch]")?;
+    sidecar.sources.extend(sources(arguments)?);
+    if sidecar.sources.is_empty() {
+        bail!(
+            "nothing to watch: name a queue (--sqs URL), a bucket (--s3 URL), a directory (--dir DIR), an address to listen at (--listen ADDR), standard input (-), or a [[source]] in highwater.toml"
+        );
+    }
+    sidecar.sinks.extend(sinks(arguments));
+    for source in &sidecar.sources {
+        source.check().map_err(anyhow::Error::msg)?;
+    }
+    Ok(Plan { settings, sidecar, state })
+}
+
+fn start(
+    process: &Process,
+    arguments: &Arguments,
+    plan: &Plan,
+    changed: &mut dyn FnMut(bool) -> bool,
+) -> anyhow::Result<Ended> {
+    let Plan { settings, sidecar, state } = plan;
+    let or = |flags: &[String], file: &[String]| if flags.is_empty() { file.to_vec() } else { flags.to_vec() };
     let filter = Filter {
-        accounts: arguments.account.clone(),
-        regions: arguments.region.clone(),
-        data_events: arguments.data_events,
+        accounts: or(&arguments.account, &sidecar.watch.accounts),
+        regions: or(&arguments.region, &sidecar.watch.regions),
+        data_events: arguments.data_events || sidecar.watch.data_events,
         ..Filter::default()
     };
-    let run = run_options(&settings, filter);
+    let run = run_options(settings, filter);
     let (clock, run) = match arguments.frontier {
         Frontier::Delivery => (Clock::Delivery, run),
         Frontier::Clock => {
@@ -116,70 +207,63 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
             (Clock::Wall, run::Options { lateness_minutes, ..run })
         }
     };
-    let detector = super::settings::detector(&settings, settings.detector())?;
-    let watch = Watch::open(&arguments.state, Options { run, clock }, detector)
-        .with_context(|| format!("the state in {}", arguments.state.display()))?;
-    let since = arguments.since.unwrap_or_else(|| first_day(watch.frontier()));
-    let sources = sources(&arguments, since)?;
+    let detector = super::settings::detector(settings, settings.detector())?;
+    let watch = Watch::open(state, Options { run, clock }, detector)
+        .with_context(|| format!("the state in {}", state.display()))?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        state = %arguments.state.display(),
+        state = %state.display(),
         frontier = %watch.frontier(),
         series = watch.series_count(),
         "watching"
     );
-    let secret = secret(WEBHOOK_SECRET);
-    let severity_min = arguments.webhook_severity;
-    let webhook = |url| Webhook { url, secret: secret.clone(), severity_min: severity_min.clone() };
     let options = sidecar::Options {
         clock,
-        sources,
-        insights: arguments.insights,
-        webhooks: arguments.webhook.into_iter().map(webhook).collect(),
-        status: arguments.status,
+        sources: sidecar.sources.clone(),
+        insights: arguments.insights.clone().or(sidecar.watch.insights.clone()),
+        sinks: sidecar.sinks.clone(),
+        status: arguments.status.or(sidecar.watch.status),
         until_idle: arguments.until_idle,
     };
-    sidecar::run(watch, options)?;
-    Ok(Ending::Done)
+    process.run(watch, options, changed)
 }
 
-/// Where listing begins: with what can still count.
-fn first_day(frontier: Minute) -> Minute {
-    let now = Minute::of_second(chrono::Utc::now().timestamp());
-    Minute((if frontier.0 > 0 { frontier.0.min(now.0) } else { now.0 }) - 2 * MINUTES_PER_DAY)
+fn parse_bucket(text: &str) -> Result<String, String> {
+    listing::parse(text).map(|_| text.to_owned()).ok_or_else(|| format!("{text}: not like s3://BUCKET/PREFIX"))
 }
 
-fn parse_bucket(text: &str) -> Result<(String, String), String> {
-    listing::parse(text).ok_or_else(|| format!("{text}: not like s3://BUCKET/PREFIX"))
-}
-
-fn sources(arguments: &Arguments, since: Minute) -> anyhow::Result<Vec<Source>> {
-    let mut sources: Vec<Source> = arguments
-        .sqs
-        .iter()
-        .map(|url| Source::Sqs { url: url.clone(), region: None, role_arn: arguments.role.clone() })
-        .chain(arguments.s3.iter().cloned().map(|(bucket, prefix)| Source::Listing {
-            bucket,
-            prefix,
-            role_arn: arguments.role.clone(),
-            since,
-        }))
-        .chain(arguments.dir.iter().cloned().map(Source::Folder))
-        .collect();
-    if let Some(address) = arguments.listen {
-        sources.push(Source::Push { address, key: secret(PUSH_KEY) });
+/// Those that flags name.
+fn sources(arguments: &Arguments) -> anyhow::Result<Vec<Source>> {
+    let role = &arguments.role;
+    let sqs = |url: &String| Source::Sqs(Sqs { url: url.clone(), region: None, role: role.clone() });
+    let s3 = |url: &String| Source::S3(S3 { url: url.clone(), role: role.clone(), since: arguments.since });
+    let dir = |path: &PathBuf| Source::Dir(Dir { path: path.clone() });
+    let mut sources: Vec<Source> = arguments.sqs.iter().map(sqs).collect();
+    sources.extend(arguments.s3.iter().map(s3));
+    sources.extend(arguments.dir.iter().map(dir));
+    if let Some(listen) = arguments.listen {
+        sources.push(Source::Http(Http {
+            listen,
+            key: secret(PUSH_KEY),
+            certificate: arguments.tls_certificate.clone(),
+            private_key: arguments.tls_key.clone(),
+            plaintext: false,
+        }));
     }
     match arguments.input.as_deref() {
         Some(STDIN) => sources.push(Source::Stdin),
         Some(other) => bail!("{other}: only - (standard input) can be named so; directories are given with --dir"),
         None => {}
     }
-    if sources.is_empty() {
-        bail!(
-            "nothing to watch: name a queue (--sqs URL), a bucket (--s3 URL), a directory (--dir DIR), an address to listen at (--listen ADDR) or standard input (-)"
-        );
-    }
     Ok(sources)
+}
+
+fn sinks(arguments: &Arguments) -> impl Iterator<Item = Sink> {
+    let severity = arguments.webhook_severity.as_deref().and_then(Severity::parse);
+    arguments.webhook.iter().map(move |url| {
+        let webhook = Webhook { url: Some(url.clone()), secret: secret(WEBHOOK_SECRET), ..Webhook::default() };
+        Sink { severity, webhook: Some(webhook), ..Sink::default() }
+    })
 }
 
 /// Words for people, JSON for machines.

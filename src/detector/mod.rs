@@ -6,6 +6,7 @@
 
 mod account;
 mod identity;
+mod incidents;
 mod near;
 mod organisation;
 mod series;
@@ -23,10 +24,12 @@ use hashbrown::HashTable;
 pub(crate) use crate::baseline::FORGET_MINUTES;
 use crate::baseline::{Class, Pooled};
 use crate::event::{Category, MINUTES_PER_DAY, Minute};
+use crate::insight::mute::{Mute, Mutes};
 use crate::insight::{Direction, Insight, SeriesKey, State};
 use crate::judge::{FEATURE_COUNT, Model};
 use crate::window::{Api, Attribute, Calls, Closed, Dictionary, OTHER, Tally};
 use account::{Account, Seen};
+use incidents::Incidents;
 pub use near::{NearAlarm, NearRecord};
 use organisation::{Organisation, informed};
 pub use series::Findings;
@@ -142,6 +145,9 @@ pub struct Detector {
     /// The hour of the last clean-up.
     swept_hour: u32,
     names: Names,
+    incidents: Incidents,
+    /// Mutes under which nothing is learned.
+    unlearned: Vec<Mute>,
 }
 
 /// A series' key, in numbers of [`Names`]: a quarter of the memory of [`SeriesKey`], which insights carry.
@@ -280,6 +286,16 @@ impl Callers {
     }
 }
 
+/// Minutes before it are not learned while an incident lasts.
+fn unlearned_until(mutes: &[Mute], names: &Names, key: Key) -> u32 {
+    if mutes.is_empty() {
+        return 0;
+    }
+    let series = names.series_key(key);
+    let until = |mute: &Mute| mute.until_minute.map_or(u32::MAX, |until| until.clamp(0, u32::MAX.into()) as u32);
+    mutes.iter().filter(|mute| mute.keeps_from_learning(&series)).map(until).max().unwrap_or(0)
+}
+
 /// The calls of one series on one day.
 struct Work {
     day: u32,
@@ -314,6 +330,8 @@ impl Detector {
             callers_after_rebuild: 0,
             swept_hour: 0,
             names: Names::new(),
+            incidents: Incidents::default(),
+            unlearned: Vec::new(),
         }
     }
 
@@ -340,6 +358,11 @@ impl Detector {
     /// Series that the detector remembers.
     pub fn series_count(&self) -> usize {
         self.keys.len()
+    }
+
+    /// From now on, nothing is learned from the incidents that these keep from it.
+    pub fn mute(&mut self, mutes: &Mutes) {
+        self.unlearned = mutes.mutes.iter().filter(|mute| mute.unlearned).cloned().collect();
     }
 
     /// Adds counts. Minutes before the frontier must not be among them.
@@ -376,6 +399,7 @@ impl Detector {
         }
         all.insights.retain(|insight| insight.state == State::Start && insight.direction == Direction::Up);
         all.insights.sort_by(|a, b| (a.decided, &a.series).cmp(&(b.decided, &b.series)));
+        self.incidents.clone().assign(&mut all.insights);
         all.insights
     }
 
@@ -395,6 +419,7 @@ impl Detector {
                 .map_or(self.model.threshold, |day| account.line(&self.model, &self.options, day, lent.is_some())),
             history_start: account.first,
             active_hours: self.active_hours.get(&(key.account, key.region)),
+            unlearned_until: 0,
         }
     }
 
@@ -443,6 +468,7 @@ impl Detector {
                 threshold: self.model.threshold,
                 history_start: account.first,
                 active_hours: self.active_hours.get(&(key.account, key.region)),
+                unlearned_until: 0,
             };
             series.settle(&context, key, now, &mut all);
             if !series.is_open() {
@@ -450,6 +476,8 @@ impl Detector {
             }
         }
         all.insights.sort_by(|a, b| (a.decided, &a.series, a.state).cmp(&(b.decided, &b.series, b.state)));
+        self.incidents.assign(&mut all.insights);
+        self.incidents.forget(frontier.0);
         all.near.sort_by(|a, b| (a.end, &a.series).cmp(&(b.end, &b.series)));
         all.candidates.sort_by(|a, b| (&a.series, a.minute).cmp(&(&b.series, b.minute)));
         self.forget(now);
@@ -512,7 +540,7 @@ impl Detector {
     fn run(&mut self, closed: &Closed, callers: &[Caller], work: &[Work], now: u32, threads: usize) -> Findings {
         let (options, model, model_name, all_callers) = (&self.options, &self.model, &self.model_name, &self.callers);
         let (accounts, active_hours, keys, names) = (&self.accounts, &self.active_hours, &self.keys, &self.names);
-        let (pooled, organisation) = (&self.pooled, &self.organisation);
+        let (pooled, organisation, unlearned) = (&self.pooled, &self.organisation, &self.unlearned);
         let fold = |work: &[Work], series: &mut [Series], first: u32| {
             let mut all = Findings::default();
             let (mut active, mut seen) = (Vec::new(), BTreeMap::<u32, Seen>::new());
@@ -533,6 +561,7 @@ impl Detector {
                     threshold: account.line(model, options, item.day, lent.is_some()),
                     history_start: account.first,
                     active_hours: active_hours.get(&(key.account, key.region)),
+                    unlearned_until: unlearned_until(unlearned, names, key),
                 };
                 for_each_cell(&closed.calls, callers, &item.calls, |cell| series.step(&context, key, cell, &mut all));
                 series.settle(&context, key, now, &mut all);

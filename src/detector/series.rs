@@ -65,6 +65,8 @@ pub(super) struct Context<'a> {
     pub(super) history_start: u32,
     /// Hours in which anything was called in the account and Region.
     pub(super) active_hours: Option<&'a BTreeSet<u32>>,
+    /// Minutes of an incident before it are not learned.
+    pub(super) unlearned_until: u32,
 }
 
 /// A caller's calls in a minute of the last hour.
@@ -264,8 +266,15 @@ impl Series {
         } else {
             self.count_incident(cell, false, f64::NEG_INFINITY, false);
         }
+        let mut learned = u64::from(cell.count);
+        if minute < context.unlearned_until && self.episode.is_active() {
+            self.judge.freeze(minute + FREEZE_AFTER_MINUTES + 1);
+            // As if the minute had been as expected: an hour without it would read as a quiet one.
+            let expected = self.baseline.predict(Minute(i64::from(minute)), context.peers).mean();
+            learned = learned.min(expected.round() as u64);
+        }
         self.judge.learn(minute, cell.count);
-        self.baseline.learn(Minute(i64::from(minute)), u64::from(cell.count), context.peers);
+        self.baseline.learn(Minute(i64::from(minute)), learned, context.peers);
     }
 
     /// The features of a minute worth a score.
@@ -521,6 +530,7 @@ impl Series {
             score,
             threshold: context.threshold,
             model: context.model_name.clone(),
+            incident: None,
         });
         self.incident = Some(Box::new(incident));
     }
@@ -623,6 +633,7 @@ impl Incident {
             score: self.peak,
             threshold: self.threshold,
             model: context.model_name.clone(),
+            incident: None,
         }
     }
 }
@@ -656,6 +667,7 @@ impl Drop {
             score: DROP_LN_ODDS - self.ln_odds,
             threshold: 0.0,
             model: context.model_name.clone(),
+            incident: None,
         }
     }
 }

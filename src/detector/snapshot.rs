@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::account::Account;
+use super::incidents::Incidents;
 use super::series::Series;
 use super::{Callers, Detector, Key, Options};
 use crate::event::Minute;
@@ -12,7 +13,7 @@ use crate::judge::{Model, Reached};
 use crate::window::{Dictionary, Tally};
 
 /// Raised with every change of what is stored.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]
@@ -37,6 +38,7 @@ struct Stored {
     series: Vec<([String; 5], String, Series)>,
     coarse: Vec<[String; 4]>,
     fine: Vec<[String; 3]>,
+    incidents: Incidents,
     tally: Vec<u8>,
 }
 
@@ -102,6 +104,7 @@ impl Detector {
                 .collect(),
             coarse: lists(&self.callers.coarse),
             fine: lists(&self.callers.fine),
+            incidents: self.incidents.clone(),
             tally: self.tally.to_bytes()?,
         };
         let mut bytes = VERSION.to_le_bytes().to_vec();
@@ -158,6 +161,7 @@ impl Detector {
             let place = (detector.names.intern(&account), detector.names.intern(&region));
             detector.active_hours.insert(place, hours.into_iter().collect());
         }
+        detector.incidents = stored.incidents;
         detector.tally = Tally::from_bytes(&stored.tally)?;
         Ok(detector)
     }

@@ -31,6 +31,11 @@ impl Minute {
         Minute(second.div_euclid(60))
     }
 
+    /// Reads a time of RFC 3339.
+    pub fn parse(text: &str) -> Option<Minute> {
+        chrono::DateTime::parse_from_rfc3339(text).ok().map(|time| Minute::of_second(time.timestamp()))
+    }
+
     /// Days since 1970-01-01 (UTC).
     pub fn day(self) -> i64 {
         self.0.div_euclid(MINUTES_PER_DAY)

@@ -4,6 +4,7 @@
 
 pub mod compare;
 mod evidence;
+pub mod mute;
 mod sensitive;
 mod severity;
 pub mod trail;
@@ -118,6 +119,8 @@ pub struct Insight {
     pub score: f64,
     pub threshold: f64,
     pub model: Arc<str>,
+    /// Shared by the insights of one caller in the same minutes; none before it is known.
+    pub incident: Option<Uuid>,
 }
 
 /// Days of the reported baseline before the day of the start.
@@ -329,7 +332,7 @@ impl Insight {
             attribution_exact: self.attribution_exact,
             model: self.model.to_string(),
             provisional: false,
-            incident_id: None,
+            incident_id: self.incident.map(|incident| incident.to_string()),
             muted_by: None,
         }
     }

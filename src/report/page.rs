@@ -541,7 +541,7 @@ fn account_row(account: &Account) -> String {
          <td class=\"t\">{}</td><td class=\"t\">{}</td><td>{gaps}</td></tr>\n",
         name(&account.account),
         name(&account.region),
-        format::whole(account.objects),
+        if account.objects > 0 { format::whole(account.objects) } else { "–".to_owned() },
         format::whole(account.events),
         when(account.first_delivery.as_ref()),
         when(account.last_delivery.as_ref()),

@@ -12,8 +12,8 @@ use crate::baseline::Baseline;
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::trail::TrailRecord;
 use crate::insight::words::{percent, principal};
-use crate::store::{self, SummaryFile};
 use crate::store::rates::{self, Counts, Name};
+use crate::store::{self, SummaryFile};
 
 /// The week around a burst: so much before its start, and after its end.
 const DAYS_BEFORE: i64 = 5;
@@ -119,8 +119,7 @@ pub fn pair(records: Vec<TrailRecord>) -> Vec<(TrailRecord, Option<TrailRecord>)
 
 /// The minute of a record's time; records are ours or AWS's, so a time that cannot be read is set to 1970.
 pub fn time_of(record: &TrailRecord) -> Minute {
-    let time = chrono::DateTime::parse_from_rfc3339(&record.event_time);
-    Minute::of_second(time.map_or(0, |time| time.timestamp()))
+    Minute::parse(&record.event_time).unwrap_or(Minute(0))
 }
 
 fn figure(

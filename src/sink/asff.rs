@@ -25,11 +25,8 @@ pub fn finding(record: &TrailRecord, owner: (Option<&str>, Option<&str>), link: 
     let region = owner.1.unwrap_or(&record.aws_region);
     let time_s = report::time_of(record).0 * 60;
     let duration_s = statistics.insight_duration.unwrap_or(0).saturating_mul(60);
-    let (start_s, end_s) = if ended {
-        (time_s.saturating_sub(duration_s), time_s)
-    } else {
-        (time_s, time_s.saturating_add(duration_s))
-    };
+    let (start_s, end_s) =
+        if ended { (time_s.saturating_sub(duration_s), time_s) } else { (time_s, time_s.saturating_add(duration_s)) };
     let detected_s = extra
         .and_then(|extra| chrono::DateTime::parse_from_rfc3339(&extra.detected_time).ok())
         .map_or(end_s, |time| time.timestamp().max(end_s));
@@ -117,13 +114,17 @@ mod tests {
     #[test]
     fn a_finding_has_all_that_security_hub_asks_for() {
         let start = finding(&record(), (None, None), None);
-        for field in ["SchemaVersion", "Id", "ProductArn", "GeneratorId", "AwsAccountId", "CreatedAt", "UpdatedAt", "Title"]
+        for field in
+            ["SchemaVersion", "Id", "ProductArn", "GeneratorId", "AwsAccountId", "CreatedAt", "UpdatedAt", "Title"]
         {
             assert!(start[field].as_str().is_some_and(|text| !text.is_empty()), "{field}");
         }
         assert_eq!(start["ProductArn"], "arn:aws:securityhub:us-east-1:123456789012:product/123456789012/default");
         assert_eq!((&start["Severity"]["Label"], &start["Severity"]["Normalized"]), (&"HIGH".into(), &80.into()));
-        assert_eq!((&start["CreatedAt"], &start["UpdatedAt"]), (&"2026-03-04T14:07:00Z".into(), &"2026-03-04T14:12:00Z".into()));
+        assert_eq!(
+            (&start["CreatedAt"], &start["UpdatedAt"]),
+            (&"2026-03-04T14:07:00Z".into(), &"2026-03-04T14:12:00Z".into())
+        );
         assert_eq!(start["Resources"][1]["Id"], "arn:aws:sts::123456789012:assumed-role/deploy");
         let end = finding(&end(), (Some("999999999999"), Some("cn-north-1")), Some("https://h/1"));
         assert_eq!((&end["Id"], &end["CreatedAt"]), (&start["Id"], &start["CreatedAt"]));

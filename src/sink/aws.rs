@@ -190,7 +190,8 @@ impl Aws {
         let message = if sns.format == Format::Text {
             let (title, text) = line.told(words);
             // Subjects are printable ASCII.
-            let subject: String = title.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).take(100).collect();
+            let subject: String =
+                title.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).take(100).collect();
             form.push(("Subject".to_owned(), subject));
             format!("{title}\n\n{text}")
         } else {
@@ -211,7 +212,8 @@ impl Aws {
             form.iter().map(|(name, value)| format!("{}={}", escaped(name, false), escaped(value, false))).collect();
         let headers = [("content-type", "application/x-www-form-urlencoded; charset=utf-8")];
         let place = (region.as_deref(), sns.role.as_deref());
-        let reply = self.request("sns", place, Where::Service("/"), "POST", &headers, pairs.join("&").into_bytes()).await?;
+        let reply =
+            self.request("sns", place, Where::Service("/"), "POST", &headers, pairs.join("&").into_bytes()).await?;
         Ok(reply.answer())
     }
 
@@ -310,9 +312,8 @@ impl Aws {
     /// The same credentials until shortly before they expire.
     async fn credentials(&self, config: &SdkConfig) -> Result<Credentials, Answer> {
         let mut kept = self.credentials.lock().await;
-        let is_fresh = |credentials: &Credentials| {
-            credentials.expiry().is_none_or(|expiry| expiry > SystemTime::now() + FRESH)
-        };
+        let is_fresh =
+            |credentials: &Credentials| credentials.expiry().is_none_or(|expiry| expiry > SystemTime::now() + FRESH);
         if let Some(credentials) = kept.as_ref().filter(|credentials| is_fresh(credentials)) {
             return Ok(credentials.clone());
         }
@@ -358,7 +359,8 @@ impl Aws {
             settings.percent_encoding_mode = PercentEncodingMode::Single;
             settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         }
-        let unsigned = |error: &dyn std::error::Error| Answer::Refused(format!("signing the request: {}", chain(error)));
+        let unsigned =
+            |error: &dyn std::error::Error| Answer::Refused(format!("signing the request: {}", chain(error)));
         let parameters = v4::SigningParams::builder()
             .identity(&identity)
             .region(&region)

@@ -195,9 +195,8 @@ impl Board {
     pub fn take(&mut self, record: &TrailRecord, wanted: bool, per_hour: Option<u32>, now_s: i64) {
         let member = Member::of(record);
         let key = member.incident_id.clone().unwrap_or_else(|| member.shared_event_id.clone());
-        let with_member = |thread: &Thread| {
-            thread.members.iter().any(|known| known.shared_event_id == member.shared_event_id)
-        };
+        let with_member =
+            |thread: &Thread| thread.members.iter().any(|known| known.shared_event_id == member.shared_event_id);
         let known = self.threads.iter().position(with_member);
         let place = match known.or_else(|| self.threads.iter().position(|thread| thread.keys.contains(&key))) {
             Some(place) if wanted || known.is_some() => place,

@@ -1,23 +1,21 @@
 //! Which insights a sink wants: severity, accounts, Regions, APIs, and what is muted. Knows nothing of where they go.
 
-use glob::{MatchOptions, Pattern};
-
 use super::{Severity, Sink};
+use crate::insight::mute::{Glob, api_name};
 use crate::insight::trail::TrailRecord;
 
 pub struct Filter {
     severity: Option<Severity>,
-    accounts: Vec<Pattern>,
-    regions: Vec<Pattern>,
-    apis: Vec<Pattern>,
+    accounts: Vec<Glob>,
+    regions: Vec<Glob>,
+    apis: Vec<Glob>,
     muted: bool,
 }
 
 impl Filter {
     pub fn new(sink: &Sink) -> Result<Filter, String> {
-        let patterns = |field: &str, texts: &[String]| -> Result<Vec<Pattern>, String> {
-            let pattern = |text: &String| Pattern::new(text).map_err(|error| format!("{field}: {text:?}: {error}"));
-            texts.iter().map(pattern).collect()
+        let patterns = |field: &str, texts: &[String]| -> Result<Vec<Glob>, String> {
+            texts.iter().map(|text| Glob::new(text).map_err(|error| format!("{field}: {error}"))).collect()
         };
         if let Some(api) = sink.apis.iter().find(|api| !api.contains(':') && *api != "*") {
             return Err(format!("apis: {api:?}: an API is named like ec2:RunInstances or iam:*"));
@@ -32,10 +30,7 @@ impl Filter {
     }
 
     pub fn passes(&self, record: &TrailRecord) -> bool {
-        let any = |patterns: &[Pattern], text: &str| {
-            let options = MatchOptions { case_sensitive: false, ..MatchOptions::default() };
-            patterns.is_empty() || patterns.iter().any(|pattern| pattern.matches_with(text, options))
-        };
+        let any = |patterns: &[Glob], text: &str| patterns.is_empty() || patterns.iter().any(|glob| glob.fits(text));
         let extra = record.highwater.as_ref();
         // A record that does not tell its severity is not kept from anybody.
         let severity = extra.and_then(|extra| Severity::parse(&extra.severity)).unwrap_or(Severity::Critical);
@@ -50,8 +45,7 @@ impl Filter {
 /// `ec2:RunInstances`, as policies name it.
 pub fn api(record: &TrailRecord) -> String {
     let details = &record.insight_details;
-    let service = details.event_source.split('.').next().unwrap_or_default();
-    format!("{service}:{}", details.event_name)
+    api_name(&details.event_source, &details.event_name)
 }
 
 #[cfg(test)]
@@ -98,7 +92,7 @@ pub mod tests {
         assert!(passes(Sink::default(), &record));
         assert!(passes(Sink { severity: Some(Severity::High), ..Sink::default() }, &record));
         assert!(!passes(Sink { severity: Some(Severity::Critical), ..Sink::default() }, &record));
-        for (apis, wanted) in [("ec2:RunInstances", true), ("EC2:run*", true), ("ec2:*", true), ("iam:*", false)] {
+        for (apis, wanted) in [("ec2:RunInstances", true), ("*:Run*", true), ("ec2:*", true), ("iam:*", false)] {
             assert_eq!(passes(Sink { apis: texts(&[apis]), ..Sink::default() }, &record), wanted, "{apis}");
         }
         assert!(passes(Sink { regions: texts(&["eu-*", "us-*"]), ..Sink::default() }, &record));

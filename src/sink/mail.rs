@@ -149,8 +149,13 @@ impl Post {
             false => letter.subject(subject).message_id(Some(first)),
             true => {
                 let state = if thread.is_over() { "end" } else { "again" };
-                let id = format!("<{plain}.{state}.{}@{}>", thread.end_s().unwrap_or(thread.receipt.told_s), self.domain);
-                letter.subject(format!("Re: {subject}")).message_id(Some(id)).in_reply_to(first.clone()).references(first)
+                let id =
+                    format!("<{plain}.{state}.{}@{}>", thread.end_s().unwrap_or(thread.receipt.told_s), self.domain);
+                letter
+                    .subject(format!("Re: {subject}"))
+                    .message_id(Some(id))
+                    .in_reply_to(first.clone())
+                    .references(first)
             }
         };
         let part = |kind, body: String| SinglePart::builder().header(kind).body(body);
@@ -229,7 +234,9 @@ mod tests {
         let id = "<0f0e0a5b-1111-5c1b-8f0e-0a5b8f0e0a5b.start@example.com>";
         let (first, second) = (text(false), text(true));
         assert!(first.contains(&format!("Message-ID: {id}\r\n")), "{first}");
-        assert!(second.contains(&format!("In-Reply-To: {id}\r\n")) && second.contains(&format!("References: {id}\r\n")));
+        assert!(
+            second.contains(&format!("In-Reply-To: {id}\r\n")) && second.contains(&format!("References: {id}\r\n"))
+        );
         assert!(second.contains("Subject: Re: ") && !second.contains("\r\nBcc:"), "{second}");
         assert!(second.contains("ended 14:41 UTC, 34 min") && second.contains("&lt;in&gt;"), "{second}");
     }

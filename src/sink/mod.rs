@@ -34,7 +34,7 @@ pub use file::File;
 pub use follower::{EARLY_MAX, Follower, open};
 pub use mail::{Mail, Tls};
 pub use pagerduty::PagerDuty;
-pub use progress::Progress;
+pub use progress::{Progress, Sent};
 pub use slack::Slack;
 pub use webhook::Webhook;
 
@@ -52,8 +52,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    const ALL: [Severity; 5] =
-        [Severity::Info, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+    const ALL: [Severity; 5] = [Severity::Info, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
 
     pub fn parse(text: &str) -> Option<Severity> {
         let place = SEVERITIES.iter().position(|name| *name == text)?;

@@ -193,7 +193,7 @@ mod tests {
     fn a_start_creates_and_an_end_closes_the_same_finding() {
         let start = finding(&record(), Some("https://h/1"));
         for (field, value) in [
-            ("class_uid", 2004),
+            ("class_uid", 2004_i64),
             ("category_uid", 2),
             ("activity_id", 1),
             ("type_uid", 200_401),
@@ -214,7 +214,10 @@ mod tests {
         assert_eq!(start["observables"][1]["type_id"], 2);
         assert!(!start.to_string().contains("null"), "{start}");
         let end = finding(&end(), None);
-        assert_eq!((&end["type_uid"], &end["status_id"], &end["is_alert"]), (&200_403.into(), &4.into(), &false.into()));
+        assert_eq!(
+            (&end["type_uid"], &end["status_id"], &end["is_alert"]),
+            (&200_403.into(), &4.into(), &false.into())
+        );
         assert_eq!(end["finding_info"]["uid"], start["finding_info"]["uid"]);
         assert_eq!(end["start_time"], start["start_time"]);
     }
@@ -224,6 +227,9 @@ mod tests {
         let mut record = record();
         record.highwater = None;
         let finding = finding(&record, None);
-        assert_eq!((&finding["severity_id"], &finding["evidences"][0]["api"]["operation"]), (&0.into(), &"RunInstances".into()));
+        assert_eq!(
+            (&finding["severity_id"], &finding["evidences"][0]["api"]["operation"]),
+            (&0.into(), &"RunInstances".into())
+        );
     }
 }

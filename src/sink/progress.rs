@@ -15,7 +15,7 @@ pub struct Progress {
 
 /// A copy of the numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct Sent {
     pub position_bytes: u64,
     /// Requests that were taken.
     pub sent: u64,
@@ -51,9 +51,9 @@ impl Progress {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn figures(&self) -> Figures {
+    pub fn figures(&self) -> Sent {
         let now = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        Figures {
+        Sent {
             position_bytes: now(&self.position_bytes),
             sent: now(&self.sent),
             refused: now(&self.refused),

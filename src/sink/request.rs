@@ -58,7 +58,8 @@ impl Reply {
     /// The status and the beginning of the answer.
     pub fn reason(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
-        let text: String = text.chars().take(REASON_CHARACTERS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text: String =
+            text.chars().take(REASON_CHARACTERS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
         match text.trim() {
             "" => format!("status {}", self.status),
             text => format!("status {}: {text}", self.status),

@@ -265,12 +265,14 @@ mod tests {
 
     #[test]
     fn answers_say_whether_to_wait() {
-        let verdict = |body: &str| {
-            verdict(Reply { status: 200, body: body.as_bytes().to_vec(), retry_after: None }).map(|_| ())
-        };
+        let verdict =
+            |body: &str| verdict(Reply { status: 200, body: body.as_bytes().to_vec(), retry_after: None }).map(|_| ());
         assert_eq!(verdict(r#"{"ok":true,"ts":"1.2"}"#), Ok(()));
         assert_eq!(verdict(r#"{"ok":false,"error":"not_in_channel"}"#), Err(Answer::later("not_in_channel")));
-        assert_eq!(verdict(r#"{"ok":false,"error":"invalid_blocks"}"#), Err(Answer::Refused("invalid_blocks".to_owned())));
+        assert_eq!(
+            verdict(r#"{"ok":false,"error":"invalid_blocks"}"#),
+            Err(Answer::Refused("invalid_blocks".to_owned()))
+        );
         assert!(matches!(verdict("<html>"), Err(Answer::Refused(_))));
     }
 

@@ -9,6 +9,7 @@ pub mod notification;
 pub mod push;
 pub mod sqs;
 pub mod stdin;
+pub mod watched;
 
 use std::collections::HashSet;
 use std::fs;
@@ -19,6 +20,7 @@ use thiserror::Error;
 use walkdir::WalkDir;
 
 use crate::event::{Kind, Minute, ObjectName};
+pub use watched::Source;
 
 /// Why the named input cannot be listed.
 #[derive(Debug, Error)]

@@ -19,6 +19,8 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
+use crate::secret::Secret;
+
 use super::live::{Feed, Line, Ticket, now_s};
 
 /// Firehose sends at most 64 MiB, in base64 within JSON; anything else is smaller.
@@ -39,11 +41,11 @@ pub struct Push {
     next: Arc<AtomicU64>,
     room: Arc<Semaphore>,
     /// What a sender must know; none: everyone who can reach us may send.
-    key: Option<Arc<str>>,
+    key: Option<Secret>,
 }
 
 /// The requests' side, and the task that tells them when they are safe.
-pub fn push(line: Line, key: Option<String>) -> (Push, impl Future<Output = ()> + Send + 'static) {
+pub fn push(line: Line, key: Option<Secret>) -> (Push, impl Future<Output = ()> + Send + 'static) {
     let Line { source, feeds, mut safe, stop } = line;
     let push = Push {
         source,
@@ -51,7 +53,7 @@ pub fn push(line: Line, key: Option<String>) -> (Push, impl Future<Output = ()> 
         waiting: Arc::default(),
         next: Arc::default(),
         room: Arc::new(Semaphore::new(WAITING_MAX)),
-        key: key.map(Into::into),
+        key,
     };
     let waiting = push.waiting.clone();
     let task = async move {
@@ -133,7 +135,7 @@ impl Push {
             value.strip_prefix(b"Bearer ")
         });
         // As long for a wrong key as for the right one.
-        let right = given.is_some_and(|given| bool::from(given.ct_eq(key.as_bytes())));
+        let right = given.is_some_and(|given| bool::from(given.ct_eq(key.reveal().as_bytes())));
         if right { Ok(()) } else { Err(Refusal::Key) }
     }
 

@@ -1,6 +1,7 @@
 //! What a run leaves on disk and reads back: the result directory, rates as Parquet, and snapshots. The only user of
 //! polars. Knows file formats and how to write them safely; nothing of detection.
 
+pub mod mutes;
 pub mod rates;
 mod result;
 pub mod state;
@@ -11,7 +12,9 @@ use std::io;
 use thiserror::Error;
 
 pub(crate) use result::insight_key;
-pub use result::{Account, Gap, Objects, RecordCounts, ResultDir, SummaryFile, Timings, read_insights, read_summary};
+pub use result::{
+    Account, Gap, Objects, RecordCounts, ResultDir, SummaryFile, Timings, read_insights, read_summary, write_summary,
+};
 
 /// Why something cannot be stored or read back.
 #[derive(Debug, Error)]

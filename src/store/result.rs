@@ -218,6 +218,13 @@ pub fn read_insights(root: &Path) -> Result<Vec<TrailRecord>, StoreError> {
         .collect()
 }
 
+/// Writes `summary.json` in place of an earlier one.
+pub fn write_summary(root: &Path, summary: &SummaryFile) -> Result<(), StoreError> {
+    let (path, partial) = (root.join("summary.json"), root.join("summary.partial"));
+    let text = serde_json::to_vec_pretty(summary).map_err(io::Error::from).map_err(|error| failed(&path, error))?;
+    fs::write(&partial, text).and_then(|()| fs::rename(&partial, &path)).map_err(|error| failed(&path, error))
+}
+
 /// Reads `summary.json` of a result directory.
 pub fn read_summary(root: &Path) -> Result<SummaryFile, StoreError> {
     let path = root.join("summary.json");

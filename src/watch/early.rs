@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::event::Minute;
+use crate::insight::mute::Mutes;
 use crate::insight::trail::TrailRecord;
 use crate::insight::{Insight, SeriesKey, State};
 
@@ -37,15 +38,17 @@ pub(super) struct Open(BTreeMap<SeriesKey, (String, Minute)>);
 
 impl Open {
     /// What of these is new.
-    pub(super) fn tell(&mut self, found: Vec<Insight>) -> Vec<Early> {
+    pub(super) fn tell(&mut self, found: Vec<Insight>, mutes: &Mutes) -> Vec<Early> {
         let mut lines = Vec::new();
         for insight in found {
             if self.0.contains_key(&insight.series) {
                 continue;
             }
             let mut record = insight.to_record(false);
+            let muted_by = mutes.find(&record).map(|mute| mute.id.clone());
             if let Some(highwater) = &mut record.highwater {
                 highwater.provisional = true;
+                highwater.muted_by = muted_by;
             }
             self.0.insert(insight.series, (record.shared_event_id.clone(), insight.decided));
             lines.push(Early::Told(Box::new(record)));

@@ -18,10 +18,12 @@ use thiserror::Error;
 
 use crate::detector::{Detector, SnapshotError};
 use crate::event::{Kind, MINUTES_PER_DAY, Minute, ObjectName, Reader};
-use crate::insight::Insight;
+use crate::insight::mute::Mutes;
+use crate::insight::trail::TrailRecord;
+use crate::insight::{Insight, State};
 use crate::run::{self, Bounds, Intake, Reject, SKEW_MINUTES, identity};
 use crate::store::rates::RatesWriter;
-use crate::store::{RecordCounts, StoreError};
+use crate::store::{Account, Objects, RecordCounts, StoreError, SummaryFile, Timings, write_summary};
 use crate::window::Tally;
 pub use early::Early;
 use journal::{Journal, Recovered};
@@ -96,6 +98,8 @@ struct Entry {
     /// The newest delivery of all.
     newest: i64,
     frontier: i64,
+    /// As JSON, where they are others than before.
+    mutes: Option<String>,
 }
 
 /// An object that was read: when it was delivered, and what tells it from others.
@@ -113,6 +117,20 @@ struct Stored {
     near_end: u64,
     rejects_end: u64,
     rates: Vec<u8>,
+    /// As JSON.
+    mutes: String,
+    muted: BTreeMap<String, String>,
+    accounts: BTreeMap<(String, String), Span>,
+    told: u64,
+    incidents: u64,
+}
+
+/// What was closed of an account's Region.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Span {
+    events: u64,
+    first: i64,
+    last: i64,
 }
 
 /// What a commit said, now on the disk.
@@ -141,6 +159,15 @@ pub struct Watch {
     objects: ObjectCounts,
     newest: i64,
     early: early::Open,
+    /// In force since the last commit, and from the next one on.
+    mutes: Mutes,
+    fresh_mutes: Option<Mutes>,
+    /// What muted a start, by the ID that it shares with its end.
+    muted: BTreeMap<String, String>,
+    accounts: BTreeMap<(String, String), Span>,
+    /// Lines of `insights.jsonl`, and starts among them.
+    told: u64,
+    incidents: u64,
     insights: Lines,
     near: Lines,
     rejects: Lines,
@@ -173,6 +200,12 @@ impl Watch {
             objects: ObjectCounts::default(),
             newest: i64::MIN,
             early: early::Open::default(),
+            mutes: Mutes::default(),
+            fresh_mutes: None,
+            muted: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            told: 0,
+            incidents: 0,
             insights: lines("insights.jsonl", ends[0])?,
             near: lines("near.jsonl", ends[1])?,
             rejects: lines("rejects.jsonl", ends[2])?,
@@ -183,6 +216,9 @@ impl Watch {
             watch.see(stored.seen);
             (watch.counters, watch.objects, watch.newest) = (stored.counters, stored.objects, stored.newest);
             watch.rates.reopen(&stored.rates).map_err(damaged)?;
+            watch.set_mutes(&stored.mutes)?;
+            (watch.muted, watch.accounts) = (stored.muted, stored.accounts);
+            (watch.told, watch.incidents) = (stored.told, stored.incidents);
         }
         for bytes in entries {
             let entry: Entry = postcard::from_bytes(&bytes).map_err(damaged)?;
@@ -209,6 +245,11 @@ impl Watch {
 
     pub fn series_count(&self) -> usize {
         self.detector.series_count()
+    }
+
+    /// Where all of it is kept.
+    pub fn directory(&self) -> &Path {
+        self.insights.path().parent().unwrap_or(Path::new("."))
     }
 
     /// `insights.jsonl`.
@@ -260,6 +301,17 @@ impl Watch {
         self.fresh_objects.parked += 1;
     }
 
+    /// What people do not want to hear of, from the next commit on.
+    pub fn mute(&mut self, mutes: Mutes) {
+        self.fresh_mutes = (mutes != self.mutes).then_some(mutes);
+    }
+
+    fn set_mutes(&mut self, json: &str) -> Result<(), SnapshotError> {
+        self.mutes = Mutes::parse(json).map_err(|_| postcard::Error::SerdeDeCustom)?;
+        self.detector.mute(&self.mutes);
+        Ok(())
+    }
+
     /// The first minute that an object of this time of delivery can still bring.
     fn day_start(&self, delivered: i64) -> i64 {
         Minute(delivered).day() * MINUTES_PER_DAY - self.options.run.lateness_minutes
@@ -300,6 +352,7 @@ impl Watch {
         let unchanged = frontier <= self.detector.frontier()
             && self.fresh.is_empty()
             && self.fresh_objects == ObjectCounts::default()
+            && self.fresh_mutes.is_none()
             && self.intake.counters == RecordCounts::default();
         if unchanged {
             return Ok(Committed::default());
@@ -313,6 +366,7 @@ impl Watch {
             rejects: std::mem::take(&mut self.intake.rejects),
             newest: self.newest_delivery(),
             frontier: frontier.0,
+            mutes: self.fresh_mutes.as_ref().map(Mutes::to_json),
         };
         let bytes = postcard::to_stdvec(&entry).map_err(SnapshotError::from)?;
         if let Err(error) = self.journal.append(&bytes) {
@@ -320,6 +374,7 @@ impl Watch {
             self.intake.rejects = entry.rejects;
             return Err(error);
         }
+        self.fresh_mutes = None;
         self.intake.counters = RecordCounts::default();
         self.fresh_objects = ObjectCounts::default();
         self.fresh.clear();
@@ -332,7 +387,10 @@ impl Watch {
         self.flush()?;
         let mut early = self.early.settle(&insights, self.detector.frontier());
         if !touched.is_empty() {
-            early.extend(self.early.tell(self.detector.peek(&touched)));
+            early.extend(self.early.tell(self.detector.peek(&touched), &self.mutes));
+        }
+        if !insights.is_empty() {
+            self.summarise();
         }
         let mut committed = Committed { insights, early, snapshot_taken: false };
         if self.journal.wants_snapshot() {
@@ -344,6 +402,9 @@ impl Watch {
 
     /// What an entry does to the state; the same when it is replayed.
     fn apply(&mut self, entry: Entry, tally: Tally) -> Result<Vec<Insight>, WatchError> {
+        if let Some(json) = &entry.mutes {
+            self.set_mutes(json)?;
+        }
         let mut rejects = entry.rejects;
         rejects.sort();
         rejects.iter().for_each(|reject| self.rejects.push(reject));
@@ -358,11 +419,76 @@ impl Watch {
         let advance = self.detector.advance(Minute(entry.frontier), self.options.run.threads);
         self.counters.scored += advance.events;
         self.counters.duplicate += advance.closed.duplicates;
-        advance.insights.iter().for_each(|insight| self.insights.push(&insight.to_record(false)));
+        for insight in &advance.insights {
+            let record = self.record(insight);
+            self.insights.push(&record);
+            self.told += 1;
+            self.incidents += u64::from(insight.state == State::Start);
+        }
+        for calls in advance.closed.calls.chunk_by(|a, b| a.api == b.api) {
+            let [account, region, ..] = advance.closed.api(calls[0].api);
+            let (first, last) = (i64::from(calls[0].minute), i64::from(calls[calls.len() - 1].minute));
+            let fresh = Span { events: 0, first, last };
+            let span = self.accounts.entry((account.to_owned(), region.to_owned())).or_insert(fresh);
+            span.events += calls.iter().map(|calls| u64::from(calls.count)).sum::<u64>();
+            (span.first, span.last) = (span.first.min(first), span.last.max(last));
+        }
         advance.near.iter().for_each(|near| self.near.push(&near.to_record()));
         self.rates.add(&advance)?;
         self.forget();
         Ok(advance.insights)
+    }
+
+    /// With what mutes it: an end goes the way of its start.
+    fn record(&mut self, insight: &Insight) -> TrailRecord {
+        let mut record = insight.to_record(false);
+        let muted_by = match insight.state {
+            State::Start => {
+                let muted_by = self.mutes.find(&record).map(|mute| mute.id.clone());
+                if let Some(id) = &muted_by {
+                    self.muted.insert(record.shared_event_id.clone(), id.clone());
+                }
+                muted_by
+            }
+            State::End => self.muted.remove(&record.shared_event_id),
+        };
+        if let Some(highwater) = &mut record.highwater {
+            highwater.muted_by = muted_by;
+        }
+        record
+    }
+
+    /// Writes `summary.json`, so that the directory can be reported on like the result of a scan. Nothing depends on it:
+    /// what could not be written is written the next time.
+    fn summarise(&self) {
+        let account = |((account, region), span): (&(String, String), &Span)| Account {
+            account: account.clone(),
+            region: region.clone(),
+            events: span.events,
+            first_event: Some(Minute(span.first).to_string()),
+            last_event: Some(Minute(span.last).to_string()),
+            ..Account::default()
+        };
+        let summary = SummaryFile {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model: self.detector.model_name().to_owned(),
+            command: vec!["highwater".to_owned(), "watch".to_owned()],
+            insights: self.told,
+            incidents: self.incidents,
+            records: self.counters(),
+            objects: Objects {
+                read: self.objects.read,
+                duplicate: self.objects.duplicate,
+                unreadable: self.objects.parked,
+                other_files_passed_over: self.objects.passed_over,
+                stored_bytes: self.objects.stored_bytes,
+                ..Objects::default()
+            },
+            series: self.series_count() as u64,
+            accounts: self.accounts.iter().map(account).collect(),
+            timings: Timings::default(),
+        };
+        let _ = write_summary(self.directory(), &summary);
     }
 
     fn see(&mut self, all: Vec<Seen>) {
@@ -402,7 +528,13 @@ impl Watch {
             near_end: self.near.end(),
             rejects_end: self.rejects.end(),
             rates: self.rates.open_bytes().map_err(SnapshotError::from)?,
+            mutes: self.mutes.to_json(),
+            muted: self.muted.clone(),
+            accounts: self.accounts.clone(),
+            told: self.told,
+            incidents: self.incidents,
         };
+        self.summarise();
         self.journal.snapshot(&postcard::to_stdvec(&stored).map_err(SnapshotError::from)?)
     }
 }

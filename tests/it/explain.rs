@@ -250,6 +250,7 @@ fn burst() -> Insight {
         score: 4.0,
         threshold: -0.3,
         model: "judge-17/1".into(),
+        incident: None,
     }
 }
 

@@ -45,6 +45,7 @@ fn insight(state: State, start: &str, minutes: i64, count: u64, baseline_count: 
         score: 3.0,
         threshold: -0.3,
         model: "judge-17/1".into(),
+        incident: None,
     }
 }
 

@@ -70,7 +70,7 @@ const CRATE_USERS: [(&str, &[&str]); 35] = [
     ("aws_sdk_s3", &["source"]),
     ("aws_sdk_sqs", &["source"]),
     ("walkdir", &["source"]),
-    ("glob", &["sink", "source"]),
+    ("glob", &["insight", "source"]),
 ];
 
 /// The one file that may hold `unsafe`.

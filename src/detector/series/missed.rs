@@ -96,6 +96,7 @@ impl Series {
             score: -odds.ln(),
             threshold: 0.0,
             model: context.model_name.clone(),
+            incident: None,
         }
     }
 }

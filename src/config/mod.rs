@@ -1,7 +1,11 @@
 //! [`Settings`]: what decides how a trail is read and judged, from `highwater.toml` and from the environment
-//! (`HIGHWATER_*`); commands lay their flags on top, with the same parsers. Knows no command and no model.
+//! (`HIGHWATER_*`); commands lay their flags on top, with the same parsers. `sidecar` reads the tables that only
+//! `highwater watch` has, `schema` describes them all. Knows no command and no model.
 //!
 //! A value is text wherever it stands, so that a file, a variable and a flag can never disagree about what it means.
+
+mod schema;
+mod sidecar;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,12 +13,18 @@ use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
 use thiserror::Error;
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::detector::{CallRate, Options};
+pub use schema::schema;
+pub use sidecar::{Sidecar, Watch};
 
 /// Looked for in the current directory where no other file is named.
 pub const FILE_NAME: &str = "highwater.toml";
+
+/// What is no setting but a table of `highwater watch`: see [`Sidecar`].
+const TABLES: [&str; 3] = ["watch", "source", "sink"];
 
 /// Before the name of a setting, in upper case, in the environment.
 pub const ENVIRONMENT_PREFIX: &str = "HIGHWATER_";
@@ -74,22 +84,115 @@ pub enum ConfigError {
 
 type Set = fn(&mut Settings, &str) -> Result<(), String>;
 
-/// Every setting by the name that it has in a file; in the environment it is upper case.
-const KEYS: [(&str, Set); 10] = [
-    ("call_rate", |settings, text| parse_call_rate(text).map(|value| settings.call_rate = value)),
-    ("direction", |settings, text| parse_direction(text).map(|value| settings.drops = value)),
-    ("missed_jobs", |settings, text| parse_flag(text).map(|value| settings.missed_jobs = value)),
-    ("holidays", |settings, text| parse_days(text).map(|value| settings.holidays = value)),
-    ("threshold", |settings, text| parse_threshold(text).map(|value| settings.threshold = Some(value))),
-    ("budget", |settings, text| parse_budget(text).map(|value| settings.budget_per_week = Some(value))),
-    ("model", |settings, text| {
-        settings.model = Some(PathBuf::from(text));
-        Ok(())
-    }),
-    ("lateness", |settings, text| parse_minutes(text).map(|value| settings.lateness_minutes = Some(value))),
-    ("object_max", |settings, text| parse_mebibytes(text).map(|value| settings.object_mib_max = value)),
-    ("threads", |settings, text| parse_threads(text).map(|value| settings.threads = Some(value))),
+/// A setting.
+struct Key {
+    /// In a file; in the environment it is upper case.
+    name: &'static str,
+    /// For the schema.
+    meaning: &'static str,
+    /// How it is written in a file.
+    written: Written,
+    set: Set,
+}
+
+#[derive(Clone, Copy)]
+enum Written {
+    Number,
+    Whole,
+    Flag,
+    /// As one of these.
+    Choice(&'static [&'static str]),
+    /// As a text of this regular expression.
+    Text(&'static str),
+}
+
+const KEYS: [Key; 10] = [
+    Key {
+        name: "call_rate",
+        meaning: "Which management calls the call rate counts: write, as AWS does, or all.",
+        written: Written::Choice(&["write", "all"]),
+        set: |settings, text| parse_call_rate(text).map(|value| settings.call_rate = value),
+    },
+    Key {
+        name: "direction",
+        meaning: "up, or both to report hours far below the forecast too.",
+        written: Written::Choice(&["up", "both"]),
+        set: |settings, text| parse_direction(text).map(|value| settings.drops = value),
+    },
+    Key {
+        name: "missed_jobs",
+        meaning: "Also reports jobs that come by the clock and did not come.",
+        written: Written::Flag,
+        set: |settings, text| parse_flag(text).map(|value| settings.missed_jobs = value),
+    },
+    Key {
+        name: "holidays",
+        meaning: "Dates on which silence is not reported, with commas between them.",
+        written: Written::Text(r"^(\s*\d{4}-\d{2}-\d{2}\s*(,|$))*$"),
+        set: |settings, text| parse_days(text).map(|value| settings.holidays = value),
+    },
+    Key {
+        name: "threshold",
+        meaning: "Score from which on a minute is an alarm.",
+        written: Written::Number,
+        set: |settings, text| parse_threshold(text).map(|value| settings.threshold = Some(value)),
+    },
+    Key {
+        name: "budget",
+        meaning: "Instead of a threshold: false alarms per account that are put up with, such as 3/week.",
+        written: Written::Text(r"^\d+(\.\d+)?/(day|week|month)$"),
+        set: |settings, text| parse_budget(text).map(|value| settings.budget_per_week = Some(value)),
+    },
+    Key {
+        name: "model",
+        meaning: "Directory with models made by `highwater train`, to use instead of the ones that ship.",
+        written: Written::Text("."),
+        set: |settings, text| {
+            settings.model = Some(PathBuf::from(text));
+            Ok(())
+        },
+    },
+    Key {
+        name: "lateness",
+        meaning: "How late an event may come: see `highwater scan --help` and docs/sidecar.md.",
+        written: Written::Text(r"^\d+[mhdw]$"),
+        set: |settings, text| parse_minutes(text).map(|value| settings.lateness_minutes = Some(value)),
+    },
+    Key {
+        name: "object_max",
+        meaning: "Largest decompressed object, in MiB.",
+        written: Written::Whole,
+        set: |settings, text| parse_mebibytes(text).map(|value| settings.object_mib_max = value),
+    },
+    Key {
+        name: "threads",
+        meaning: "Threads to use; by default one for each core.",
+        written: Written::Whole,
+        set: |settings, text| parse_threads(text).map(|value| settings.threads = Some(value)),
+    },
 ];
+
+/// The file that was named, or the usual one if it is there.
+pub fn found(file: Option<&Path>) -> Option<&Path> {
+    file.or(Some(Path::new(FILE_NAME)).filter(|path| path.exists()))
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+}
+
+/// `FILE:LINE`.
+fn line_of(text: &str, name: &str, offset: usize) -> String {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    format!("{name}:{}", before.iter().filter(|byte| **byte == b'\n').count() + 1)
+}
+
+fn parse_table<'t>(text: &'t str, name: &str) -> Result<Spanned<DeTable<'t>>, ConfigError> {
+    DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+        place: line_of(text, name, error.span().map_or(0, |span| span.start)),
+        reason: error.message().to_owned(),
+    })
+}
 
 impl Settings {
     /// Defaults, then the file, then the environment: what comes later wins. `file`: `None` looks for [`FILE_NAME`] and
@@ -99,31 +202,24 @@ impl Settings {
         environment: impl Iterator<Item = (String, String)>,
     ) -> Result<Settings, ConfigError> {
         let mut settings = Settings::default();
-        match file {
-            Some(path) => settings.read_file(path)?,
-            None if Path::new(FILE_NAME).exists() => settings.read_file(Path::new(FILE_NAME))?,
-            None => {}
+        if let Some(path) = found(file) {
+            settings.read_toml(&read_text(path)?, &path.display().to_string())?;
         }
         settings.read_environment(environment)?;
         Ok(settings)
     }
 
-    fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        self.read_toml(&text, &path.display().to_string())
-    }
-
     /// Lays the settings of a TOML text over these; `name` is what messages call it.
     pub fn read_toml(&mut self, text: &str, name: &str) -> Result<(), ConfigError> {
-        let place = |offset: usize| format!("{name}:{}", text[..offset].matches('\n').count() + 1);
-        let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
-            place: place(error.span().map_or(0, |span| span.start.min(text.len()))),
-            reason: error.message().to_owned(),
-        })?;
+        let table = parse_table(text, name)?;
+        let place = |offset: usize| line_of(text, name, offset);
         let mut keys: Vec<_> = table.get_ref().iter().collect();
         keys.sort_by_key(|(key, _)| key.span().start);
         for (key, value) in keys {
             let (place, name) = (place(key.span().start), key.get_ref().to_string());
+            if TABLES.contains(&&*name) {
+                continue;
+            }
             let set = setter(&name).ok_or_else(|| unknown(place.clone(), &name, str::to_owned))?;
             let text = match value.get_ref() {
                 DeValue::String(text) => text.to_string(),
@@ -171,7 +267,7 @@ impl Settings {
 }
 
 fn setter(name: &str) -> Option<Set> {
-    KEYS.iter().find(|(key, _)| *key == name).map(|(_, set)| *set)
+    KEYS.iter().find(|key| key.name == name).map(|key| key.set)
 }
 
 /// `spelt` writes a setting's name as it stands in that place.
@@ -179,7 +275,10 @@ fn unknown(place: String, name: &str, spelt: impl Fn(&str) -> String) -> ConfigE
     let key = name.strip_prefix(ENVIRONMENT_PREFIX).unwrap_or(name).to_ascii_lowercase();
     let hint = match nearest(&key) {
         Some(key) => format!("did you mean {}?", spelt(key)),
-        None => format!("there are {}", KEYS.map(|(key, _)| spelt(key)).join(", ")),
+        None => {
+            let names: Vec<String> = KEYS.iter().map(|key| spelt(key.name)).collect();
+            format!("there are {}", names.join(", "))
+        }
     };
     ConfigError::Unknown { place, name: name.to_owned(), hint }
 }
@@ -187,8 +286,12 @@ fn unknown(place: String, name: &str, spelt: impl Fn(&str) -> String) -> ConfigE
 /// The setting that is spelt almost so: a third of its letters may be wrong.
 fn nearest(name: &str) -> Option<&'static str> {
     let plain = name.replace('-', "_");
-    let near = KEYS.iter().map(|(key, _)| (edits(&plain, key), *key));
-    near.min().filter(|(edits, key)| *edits <= key.len() / 3).map(|(_, key)| key)
+    let names = KEYS.iter().map(|key| key.name).chain(TABLES);
+    names
+        .map(|name| (edits(&plain, name), name))
+        .min()
+        .filter(|(edits, key)| *edits <= key.len() / 3)
+        .map(|(_, key)| key)
 }
 
 /// Insertions, deletions and substitutions that make one text of the other (V. Levenshtein, 1966).
