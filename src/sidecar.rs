@@ -17,8 +17,7 @@ use tracing::{error, info, warn};
 use crate::event::{MINUTES_PER_DAY, Minute, ObjectName};
 use crate::http::Server;
 use crate::insight::State;
-use crate::sink::webhook::{EARLY_MAX, Follower, Webhook};
-use crate::sink::{Copy, Sink};
+use crate::sink::{self, Copy, EARLY_MAX, Sink};
 use crate::source::listing::Listing;
 use crate::source::live::{Feed, Line, Ticket, now_s};
 use crate::source::sqs::Sqs;
@@ -137,17 +136,13 @@ fn run(
     let mut early = Vec::new();
     let mut sending = tokio::task::JoinSet::new();
     let stop_sending = CancellationToken::new();
-    for (place, sink) in options.sinks.into_iter().enumerate() {
-        let Some(target) = sink.webhook else { continue };
-        let secret = target.secret.map(|secret| secret.reveal().to_owned());
-        let webhook = Webhook { url: target.url, secret, severity_min: sink.severity };
-        let cursor = watch.insights_path().with_file_name(format!("webhook-{place}.position"));
-        let follower = Follower::open(webhook, watch.insights_path(), &cursor, watch.insights_bytes())?;
+    let status = Arc::new(Status::default());
+    for follower in sink::open(options.sinks, watch.insights_path(), watch.insights_bytes())? {
+        status.add_sink(follower.name(), follower.progress());
         let (words, inbox) = mpsc::channel(EARLY_MAX);
         early.push(words);
         sending.spawn_on(follower.run(end.subscribe(), inbox, stop_sending.clone()), runtime.handle());
     }
-    let status = Arc::new(Status::default());
     status.turn();
     let (feeds, mut inbox) = mpsc::channel(FEEDS);
     let mut known = Vec::new();

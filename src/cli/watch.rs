@@ -18,8 +18,7 @@ use crate::event::Minute;
 use crate::run::{self, Filter};
 use crate::secret::Secret;
 use crate::sidecar::{self, Ended, Process};
-use crate::sink::webhook::SEVERITIES;
-use crate::sink::{Sink, WebhookTarget};
+use crate::sink::{SEVERITIES, Severity, Sink, Webhook};
 use crate::source::watched::{Dir, Http, S3, Source, Sqs};
 use crate::source::{STDIN, listing};
 use crate::watch::{Clock, Options, Watch};
@@ -264,10 +263,10 @@ fn sources(arguments: &Arguments) -> anyhow::Result<Vec<Source>> {
 }
 
 fn sinks(arguments: &Arguments) -> impl Iterator<Item = Sink> {
-    let severity = arguments.webhook_severity.clone();
-    arguments.webhook.iter().map(move |url| Sink {
-        severity: severity.clone(),
-        webhook: Some(WebhookTarget { url: url.clone(), secret: secret(WEBHOOK_SECRET) }),
+    let severity = arguments.webhook_severity.as_deref().and_then(Severity::parse);
+    arguments.webhook.iter().map(move |url| {
+        let webhook = Webhook { url: Some(url.clone()), secret: secret(WEBHOOK_SECRET), ..Webhook::default() };
+        Sink { severity, webhook: Some(webhook), ..Sink::default() }
     })
 }
 

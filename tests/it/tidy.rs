@@ -35,7 +35,7 @@ const NOT_IN_CORE: [&str; 16] = [
 const THREADS_IN_CORE: (&str, &str) = ("detector", "std::thread::scope(");
 
 /// Crates, and the only modules that may use them.
-const CRATE_USERS: [(&str, &[&str]); 34] = [
+const CRATE_USERS: [(&str, &[&str]); 35] = [
     ("polars", &["store"]),
     ("csv", &["score"]),
     ("plotters", &["report"]),
@@ -66,6 +66,7 @@ const CRATE_USERS: [(&str, &[&str]); 34] = [
     ("sd_notify", &["status"]),
     ("subtle", &["source"]),
     ("aws_config", &["sink", "source"]),
+    ("aws_credential_types", &["sink"]),
     ("aws_sdk_s3", &["source"]),
     ("aws_sdk_sqs", &["source"]),
     ("walkdir", &["source"]),
