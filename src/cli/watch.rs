@@ -75,6 +75,9 @@ pub(super) struct Arguments {
     /// Where the sidecar keeps what it knows. One directory for each sidecar.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Keeps the state in a bucket too, s3://BUCKET/PREFIX: another machine then goes on where this one stopped.
+    #[arg(long, value_name = "URL", value_parser = parse_bucket)]
+    mirror: Option<String>,
     /// Appends each insight to this file too.
     #[arg(long, value_name = "FILE")]
     insights: Option<PathBuf>,
@@ -207,6 +210,8 @@ fn start(
             (Clock::Wall, run::Options { lateness_minutes, ..run })
         }
     };
+    let place = arguments.mirror.as_ref().or(sidecar.watch.mirror.as_ref()).and_then(|place| listing::parse(place));
+    let mirror = place.map(|place| process.fetch(place, arguments.role.as_deref(), state)).transpose()?;
     let detector = super::settings::detector(settings, settings.detector())?;
     let watch = Watch::open(
         state,
@@ -228,6 +233,7 @@ fn start(
         sinks: sidecar.sinks.clone(),
         status: arguments.status.or(sidecar.watch.status),
         until_idle: arguments.until_idle,
+        mirror,
     };
     process.run(watch, options, changed)
 }

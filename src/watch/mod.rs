@@ -260,6 +260,11 @@ impl Watch {
         self.insights.path().parent().unwrap_or(Path::new("."))
     }
 
+    /// Of the journal in use: with each snapshot begins another.
+    pub fn journal_number(&self) -> u64 {
+        self.journal.number()
+    }
+
     /// `insights.jsonl`.
     pub fn insights_path(&self) -> &Path {
         self.insights.path()
