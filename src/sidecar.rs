@@ -363,6 +363,7 @@ fn commit(
         figures.records = watch.counters();
         figures.objects = watch.objects();
         figures.series = watch.series_count() as u64;
+        figures.lateness_minutes = watch.lateness_minutes();
         let closed = 1..i64::from(u32::MAX);
         figures.frontier_s =
             Some(watch.frontier().0).filter(|minute| closed.contains(minute)).map(|minute| minute * 60);

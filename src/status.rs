@@ -43,6 +43,7 @@ pub struct Figures {
     /// From an object's delivery by CloudTrail to its arrival here, and from there to the disk; of the last one.
     pub delivery_lag_s: Option<i64>,
     pub commit_lag_ms: Option<u64>,
+    pub lateness_minutes: i64,
 }
 
 impl Status {
@@ -154,6 +155,12 @@ impl Status {
             "gauge",
             "How long ago a source was last known to hold nothing more.",
             &drained,
+        );
+        family(
+            "lateness_seconds",
+            "gauge",
+            "How late an event may come under the clock: as set, or as learned.",
+            &one(figures.lateness_minutes as f64 * 60.0),
         );
         family(
             "delivery_lag_seconds",

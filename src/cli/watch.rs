@@ -13,7 +13,7 @@ use tracing::{error, info};
 use super::Ending;
 use super::settings::{Flags, run_options};
 use super::time::parse_time;
-use crate::config::{Settings, Sidecar};
+use crate::config::{Lateness, Settings, Sidecar};
 use crate::event::Minute;
 use crate::run::{self, Filter};
 use crate::secret::Secret;
@@ -203,13 +203,17 @@ fn start(
     let (clock, run) = match arguments.frontier {
         Frontier::Delivery => (Clock::Delivery, run),
         Frontier::Clock => {
-            let lateness_minutes = settings.lateness_minutes.unwrap_or(LATENESS_MINUTES);
+            let lateness_minutes = settings.lateness.and_then(Lateness::minutes).unwrap_or(LATENESS_MINUTES);
             (Clock::Wall, run::Options { lateness_minutes, ..run })
         }
     };
     let detector = super::settings::detector(settings, settings.detector())?;
-    let watch = Watch::open(state, Options { run, clock }, detector)
-        .with_context(|| format!("the state in {}", state.display()))?;
+    let watch = Watch::open(
+        state,
+        Options { run, clock, learns_lateness: settings.lateness == Some(Lateness::Auto) },
+        detector,
+    )
+    .with_context(|| format!("the state in {}", state.display()))?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         state = %state.display(),

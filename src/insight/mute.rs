@@ -114,7 +114,8 @@ impl Mute {
             })
             && self.until_minute.is_none_or(|until| start.is_some_and(|start| start.0 < until))
             && self.run.is_none_or(|run| {
-                let into = |start: Minute| (start.0 - run.phase_minutes).rem_euclid(run.period_minutes.max(1));
+                let into =
+                    |start: Minute| start.0.wrapping_sub(run.phase_minutes).rem_euclid(run.period_minutes.max(1));
                 start.is_some_and(|start| into(start) <= run.spread_minutes)
                     && details.insight_context.statistics.insight.average.0 <= run.average_max
             })
@@ -161,7 +162,7 @@ impl Run {
         const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
         let clock =
             |minute: i64| format!("{:02}:{:02}", minute.rem_euclid(MINUTES_PER_DAY) / 60, minute.rem_euclid(60));
-        let (from, to) = (clock(self.phase_minutes), clock(self.phase_minutes + self.spread_minutes));
+        let (from, to) = (clock(self.phase_minutes), clock(self.phase_minutes.saturating_add(self.spread_minutes)));
         let every = match self.period_minutes {
             MINUTES_PER_DAY => format!("daily from {from} to {to} UTC"),
             minutes if minutes == 7 * MINUTES_PER_DAY => {
@@ -220,5 +221,113 @@ impl Mutes {
     /// What mutes a record: the first in the list.
     pub fn find(&self, record: &TrailRecord) -> Option<&Mute> {
         self.mutes.iter().find(|mute| mute.fits(record))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEPLOY: &str = "arn:aws:iam::123456789012:role/deploy";
+
+    fn record(start: &str, average: f64, principal: (&str, f64)) -> TrailRecord {
+        let value = serde_json::json!({ "value": principal.0, "average": average, "baselineAverage": 0, "share": principal.1, "firstSeen": false });
+        let highwater = serde_json::json!({
+            "direction": "up", "score": 1.0, "threshold": 0.0, "severity": "high", "observed": 5, "lnOdds": -20.0,
+            "expected": { "average": 0, "lower": 0, "upper": 1 }, "detectedTime": start, "reason": "", "model": "",
+            "excess": [{ "attribute": "userIdentityArn", "values": [value] }], "attributionExact": true,
+        });
+        let record = serde_json::json!({
+            "eventVersion": "1.09", "eventTime": start, "awsRegion": "eu-west-1", "eventID": "e", "sharedEventID": "s",
+            "eventType": "AwsCloudTrailInsight", "recipientAccountId": "123456789012", "eventCategory": "Insight",
+            "insightDetails": {
+                "state": "Start", "eventSource": "ec2.amazonaws.com", "eventName": "RunInstances",
+                "insightType": "ApiCallRateInsight",
+                "insightContext": { "statistics": { "baseline": { "average": 0 }, "insight": { "average": average } } },
+            },
+            "highwater": highwater,
+        });
+        serde_json::from_value(record).expect("a record")
+    }
+
+    fn mute(json: serde_json::Value) -> Mute {
+        let mut all = serde_json::json!({ "id": "m", "made": "", "reason": "" });
+        all.as_object_mut().expect("an object").extend(json.as_object().expect("an object").clone());
+        serde_json::from_value(all).expect("a mute")
+    }
+
+    #[test]
+    fn every_given_part_must_fit() {
+        let burst = record("2026-11-23T10:00:00Z", 5.0, (DEPLOY, 0.9));
+        for (fits, json) in [
+            (true, serde_json::json!({})),
+            (true, serde_json::json!({ "api": "ec2:RunInstances" })),
+            (true, serde_json::json!({ "api": "ec2:*", "principal": "role/deploy", "account": "1234*" })),
+            (true, serde_json::json!({ "principal": DEPLOY, "region": "eu-*" })),
+            (false, serde_json::json!({ "api": "ec2:RunInstance" })),
+            (false, serde_json::json!({ "api": "ec2:*", "principal": "role/other" })),
+            (false, serde_json::json!({ "region": "us-*" })),
+            (true, serde_json::json!({ "errorCode": "" })),
+            (false, serde_json::json!({ "errorCode": "AccessDenied" })),
+            (true, serde_json::json!({ "untilMinute": Minute::parse("2026-11-23T10:01:00Z").expect("a time").0 })),
+            (false, serde_json::json!({ "untilMinute": Minute::parse("2026-11-23T10:00:00Z").expect("a time").0 })),
+        ] {
+            assert_eq!(mute(json.clone()).fits(&burst), fits, "{json}");
+        }
+        // Somebody else made most of it.
+        let shared = record("2026-11-23T10:00:00Z", 5.0, (DEPLOY, 0.4));
+        assert!(!mute(serde_json::json!({ "principal": "role/deploy" })).fits(&shared));
+    }
+
+    #[test]
+    fn an_expected_run_comes_at_its_time_and_in_its_size() {
+        let daily = mute(serde_json::json!({
+            // From 23:30 to 00:30.
+            "run": { "periodMinutes": 1440, "phaseMinutes": 1410, "spreadMinutes": 60, "averageMax": 10.0 },
+        }));
+        let fits = |start: &str, average: f64| daily.fits(&record(start, average, (DEPLOY, 1.0)));
+        assert!(fits("2026-11-23T23:30:00Z", 5.0) && fits("2026-11-24T00:30:00Z", 10.0));
+        assert!(!fits("2026-11-24T00:31:00Z", 5.0) && !fits("2026-11-23T23:29:00Z", 5.0));
+        assert!(!fits("2026-11-23T23:30:00Z", 10.1), "several times its size");
+        assert_eq!(daily.words(), "daily from 23:30 to 00:30 UTC, up to 10.0 calls a minute");
+        let monday = Minute::parse("2026-11-23T03:00:00Z").expect("a time").0;
+        let weekly = mute(serde_json::json!({
+            "run": { "periodMinutes": 10080, "phaseMinutes": monday.rem_euclid(10_080), "spreadMinutes": 60, "averageMax": 9.0 },
+        }));
+        assert!(weekly.fits(&record("2026-11-30T03:30:00Z", 5.0, (DEPLOY, 1.0))));
+        assert!(!weekly.fits(&record("2026-11-24T03:30:00Z", 5.0, (DEPLOY, 1.0))));
+        assert!(weekly.words().starts_with("on each Monday from 03:00 to 04:00 UTC"), "{}", weekly.words());
+    }
+
+    #[test]
+    fn a_list_is_read_back_and_nonsense_is_refused() {
+        let all = Mutes { mutes: vec![mute(serde_json::json!({ "api": "ec2:*", "unlearned": true }))] };
+        assert_eq!(Mutes::parse(&all.to_json()).expect("a list"), all);
+        for text in [
+            "",
+            "{}",
+            "[]",
+            "{\"mutes\":[{}]}",
+            "{\"mutes\":[{\"id\":\"m\",\"made\":\"\",\"reason\":\"\",\"api\":\"[\"}]}",
+        ] {
+            assert!(Mutes::parse(text).is_err(), "{text}");
+        }
+        // A period of nothing is nonsense, and no panic.
+        let never = mute(serde_json::json!({
+            "run": { "periodMinutes": 0, "phaseMinutes": i64::MAX, "spreadMinutes": -1, "averageMax": 0.0 },
+        }));
+        assert!(!never.fits(&record("2026-11-23T10:00:00Z", 1.0, (DEPLOY, 1.0))));
+        assert!(!never.words().is_empty());
+    }
+
+    #[test]
+    fn a_principal_has_several_names() {
+        assert_eq!(principal_names("AIDAEXAMPLE"), ["AIDAEXAMPLE"]);
+        assert_eq!(principal_names(DEPLOY), [DEPLOY, "role/deploy"]);
+        let session = "arn:aws-us-gov:sts::123456789012:assumed-role/deploy/ci-42";
+        assert_eq!(
+            principal_names(session),
+            [session, "assumed-role/deploy/ci-42", "role/deploy/ci-42", "role/deploy"]
+        );
     }
 }

@@ -8,6 +8,7 @@
 
 mod early;
 mod journal;
+mod lags;
 mod lines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ use crate::store::{Account, Objects, RecordCounts, StoreError, SummaryFile, Timi
 use crate::window::Tally;
 pub use early::Early;
 use journal::{Journal, Recovered};
+use lags::Lags;
 use lines::Lines;
 
 /// What keeps the sidecar from going on.
@@ -59,6 +61,8 @@ pub struct Options {
     /// How objects are read; what is late.
     pub run: run::Options,
     pub clock: Clock,
+    /// Under [`Clock::Wall`]: the lateness follows from what was observed, once enough was.
+    pub learns_lateness: bool,
 }
 
 /// Objects may come this much later than others that were delivered after them; only then is a day of delivery over.
@@ -100,6 +104,7 @@ struct Entry {
     frontier: i64,
     /// As JSON, where they are others than before.
     mutes: Option<String>,
+    lags: Vec<(u16, u64)>,
 }
 
 /// An object that was read: when it was delivered, and what tells it from others.
@@ -123,6 +128,7 @@ struct Stored {
     accounts: BTreeMap<(String, String), Span>,
     told: u64,
     incidents: u64,
+    lags: Lags,
 }
 
 /// What was closed of an account's Region.
@@ -168,6 +174,7 @@ pub struct Watch {
     /// Lines of `insights.jsonl`, and starts among them.
     told: u64,
     incidents: u64,
+    lags: Lags,
     insights: Lines,
     near: Lines,
     rejects: Lines,
@@ -206,6 +213,7 @@ impl Watch {
             accounts: BTreeMap::new(),
             told: 0,
             incidents: 0,
+            lags: Lags::default(),
             insights: lines("insights.jsonl", ends[0])?,
             near: lines("near.jsonl", ends[1])?,
             rejects: lines("rejects.jsonl", ends[2])?,
@@ -218,7 +226,7 @@ impl Watch {
             watch.rates.reopen(&stored.rates).map_err(damaged)?;
             watch.set_mutes(&stored.mutes)?;
             (watch.muted, watch.accounts) = (stored.muted, stored.accounts);
-            (watch.told, watch.incidents) = (stored.told, stored.incidents);
+            (watch.told, watch.incidents, watch.lags) = (stored.told, stored.incidents, stored.lags);
         }
         for bytes in entries {
             let entry: Entry = postcard::from_bytes(&bytes).map_err(damaged)?;
@@ -312,6 +320,15 @@ impl Watch {
         Ok(())
     }
 
+    /// How late an event may come and still be scored.
+    pub fn lateness_minutes(&self) -> i64 {
+        let given = self.options.run.lateness_minutes;
+        match self.options.learns_lateness {
+            true => self.lags.lateness_minutes().unwrap_or(given),
+            false => given,
+        }
+    }
+
     /// The first minute that an object of this time of delivery can still bring.
     fn day_start(&self, delivered: i64) -> i64 {
         Minute(delivered).day() * MINUTES_PER_DAY - self.options.run.lateness_minutes
@@ -332,7 +349,7 @@ impl Watch {
     /// an error nothing has been said, and it can be tried again.
     pub fn commit(&mut self, complete: Option<Minute>) -> Result<Committed, WatchError> {
         let frontier = complete.map(|complete| match self.options.clock {
-            Clock::Wall => complete.0 - self.options.run.lateness_minutes,
+            Clock::Wall => complete.0 - self.lateness_minutes(),
             Clock::Delivery => self.day_start(complete.0 - REORDER_MINUTES),
         });
         self.commit_up_to(frontier.map_or(self.detector.frontier(), Minute))
@@ -367,6 +384,7 @@ impl Watch {
             newest: self.newest_delivery(),
             frontier: frontier.0,
             mutes: self.fresh_mutes.as_ref().map(Mutes::to_json),
+            lags: (0..).zip(self.intake.lags.iter().copied()).filter(|(_, count)| *count > 0).collect(),
         };
         let bytes = postcard::to_stdvec(&entry).map_err(SnapshotError::from)?;
         if let Err(error) = self.journal.append(&bytes) {
@@ -376,6 +394,7 @@ impl Watch {
         }
         self.fresh_mutes = None;
         self.intake.counters = RecordCounts::default();
+        self.intake.lags.clear();
         self.fresh_objects = ObjectCounts::default();
         self.fresh.clear();
         // An old trail is read to its end: nobody waits for the first word of it.
@@ -409,6 +428,7 @@ impl Watch {
         rejects.sort();
         rejects.iter().for_each(|reject| self.rejects.push(reject));
         self.see(entry.seen);
+        self.lags.add(&entry.lags);
         self.newest = self.newest.max(entry.newest);
         self.counters.add(&entry.counters);
         self.objects.add(&entry.objects);
@@ -417,6 +437,7 @@ impl Watch {
             return Ok(Vec::new());
         }
         let advance = self.detector.advance(Minute(entry.frontier), self.options.run.threads);
+        self.lags.roll_to(self.detector.frontier().day());
         self.counters.scored += advance.events;
         self.counters.duplicate += advance.closed.duplicates;
         for insight in &advance.insights {
@@ -533,6 +554,7 @@ impl Watch {
             accounts: self.accounts.clone(),
             told: self.told,
             incidents: self.incidents,
+            lags: self.lags.clone(),
         };
         self.summarise();
         self.journal.snapshot(&postcard::to_stdvec(&stored).map_err(SnapshotError::from)?)

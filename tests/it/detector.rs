@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use highwater::detector::{CallRate, Detector, Options};
 use highwater::event::{Category, Event};
+use highwater::insight::mute::Mutes;
 use highwater::insight::{Insight, State};
 use highwater::judge::{DEFAULT_JSON, Model};
 use highwater::train::simulate::{self, simulate};
@@ -209,6 +210,69 @@ fn a_young_account_borrows_what_two_older_ones_agree_on_however_far_an_advance_r
         }
         assert_eq!(told, insights);
     }
+}
+
+#[test]
+fn what_one_caller_does_within_minutes_is_one_incident() {
+    const MALLORY: &str = "arn:aws:iam::123456789012:user/mallory";
+    const TRENT: &str = "arn:aws:iam::123456789012:user/trent";
+    let at = 8 * DAY;
+    let bursts = |name: &'static str, begin: i64, principal: &'static str| {
+        (begin..begin + 5).map(move |minute| (minute, 40, name, principal, "")).collect::<Vec<Calls>>()
+    };
+    let traffic = [
+        steady(8),
+        bursts("CreateKeyPair", at, MALLORY),
+        bursts("CreateImage", at + 9, MALLORY),
+        // Each joins the one before it.
+        bursts("CreateVolume", at + 20, MALLORY),
+        bursts("CreateVpc", at + 2, TRENT),
+        // An hour later it is another one.
+        bursts("CreateSubnet", at + 80, MALLORY),
+    ]
+    .concat();
+    let mut detector = detector();
+    detector.merge(tally(&traffic));
+    let insights = detector.advance(highwater::event::Minute(i64::MAX), 1).insights;
+    let incident = |name: &str| {
+        let mut all: Vec<_> =
+            insights.iter().filter(|insight| &*insight.series.api.event_name == name).map(|i| i.incident).collect();
+        assert_eq!(all.len(), 2, "{name}: a start and an end");
+        all.dedup();
+        assert_eq!(all.len(), 1, "{name}: both of one incident");
+        all[0].expect("an incident")
+    };
+    let first = incident("CreateKeyPair");
+    assert_eq!([incident("CreateImage"), incident("CreateVolume")], [first, first]);
+    assert!(![first, incident("CreateSubnet")].contains(&incident("CreateVpc")));
+    assert_ne!(incident("CreateSubnet"), first);
+}
+
+#[test]
+fn what_is_not_learned_is_as_unusual_the_next_time() {
+    let bursts = |day: i64| (0..30).map(move |minute| (day * DAY + 600 + minute, 60, "PutImage", "mallory", ""));
+    let usual = (0..20 * DAY).step_by(3).map(|at| (at, 2, "PutImage", "alice", ""));
+    // Four hours of it: longer than any incident is kept out of the record.
+    let long = (0..240).map(|minute| (10 * DAY + 600 + minute, 60, "PutImage", "mallory", ""));
+    let traffic: Vec<Calls> = usual.chain(long).chain(bursts(12)).chain(bursts(14)).collect();
+    let starts = |mutes: &str| {
+        let mut detector = detector();
+        detector.mute(&Mutes::parse(mutes).expect("mutes"));
+        detector.merge(tally(&traffic));
+        let insights = detector.advance(highwater::event::Minute(i64::MAX), 1).insights;
+        let starts = insights.iter().filter(|insight| insight.state == State::Start);
+        starts.map(|insight| (insight.score, insight.expected.0, insight.expected.2)).collect::<Vec<_>>()
+    };
+    let learned = starts(r#"{"mutes":[]}"#);
+    let unlearned = starts(r#"{"mutes":[{"id":"m","made":"","reason":"","api":"ec2:PutImage","unlearned":true}]}"#);
+    assert_eq!(unlearned.len(), 3, "{unlearned:?}");
+    for ((unlearned, learned), place) in unlearned.iter().zip(&learned).zip(0..) {
+        // Until the first has come they are the same.
+        assert!(if place == 0 { unlearned == learned } else { unlearned.0 > learned.0 }, "{unlearned:?} {learned:?}");
+        assert!(place == 0 || (unlearned.1 < learned.1 && unlearned.2 < learned.2), "{unlearned:?} {learned:?}");
+    }
+    let elsewhere = starts(r#"{"mutes":[{"id":"m","made":"","reason":"","api":"s3:*","unlearned":true}]}"#);
+    assert_eq!(learned, elsewhere);
 }
 
 #[test]

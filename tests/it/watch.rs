@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use highwater::event::Minute;
+use highwater::insight::mute::Mutes;
 use highwater::insight::{Insight, State};
 use highwater::source::{self, Object};
 use highwater::train::simulate::{self, simulate};
@@ -31,7 +32,7 @@ fn trail(seed: u64, root: &Path) -> Vec<Object> {
 }
 
 fn open(state: &Path) -> Result<Watch, WatchError> {
-    Watch::open(state, Options { run: scan_options(), clock: Clock::Delivery }, detector())
+    Watch::open(state, Options { run: scan_options(), clock: Clock::Delivery, learns_lateness: false }, detector())
 }
 
 fn delivery(object: &Object) -> Delivery {
@@ -160,7 +161,7 @@ fn the_wall_clock_closes_what_the_sources_are_known_to_have_given() {
     let folder = tempfile::tempdir().expect("a folder");
     let objects = trail(3, folder.path());
     let options = highwater::run::Options { lateness_minutes: 240, ..scan_options() };
-    let options = Options { run: options, clock: Clock::Wall };
+    let options = Options { run: options, clock: Clock::Wall, learns_lateness: false };
     let mut watch = Watch::open(&folder.path().join("state"), options, detector()).expect("opened");
     let (mut told, mut early, mut late_words) = (Vec::new(), HashMap::new(), 0);
     let mut note = |committed: Committed, told: &mut Vec<Insight>| {
@@ -196,4 +197,53 @@ fn the_wall_clock_closes_what_the_sources_are_known_to_have_given() {
     let (expected, _) = scan(&folder.path().join("AWSLogs"), &scan_options(), &mut detector());
     assert_eq!(watch.counters().late, 0);
     assert_eq!(told.iter().map(line).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_mute_keeps_its_word_across_kills_and_is_recorded() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = trail(5, folder.path());
+    let (plain, _) = scan(&folder.path().join("AWSLogs"), &scan_options(), &mut detector());
+    let mute = |text: &str| Mutes::parse(text).expect("mutes");
+    let all = mute(r#"{"mutes":[{"id":"m-1","made":"","reason":"a deployment"}]}"#);
+    let told = |kills: bool| {
+        let state = folder.path().join(format!("state-{kills}"));
+        let mut watch = open(&state).expect("opened");
+        for (place, object) in objects.iter().enumerate() {
+            watch.take(&delivery(object));
+            // In force for every other tenth of what comes.
+            match place * 10 / objects.len() % 2 {
+                1 => watch.mute(all.clone()),
+                _ => watch.mute(Mutes::default()),
+            }
+            if place % 7 == 0 {
+                let complete = watch.newest();
+                watch.commit(complete).expect("committed");
+                if kills {
+                    drop(watch);
+                    watch = open(&state).expect("opened again");
+                }
+            }
+        }
+        watch.finish().expect("finished");
+        fs::read_to_string(state.join("insights.jsonl")).expect("insights")
+    };
+    let lines = told(false);
+    assert_eq!(lines, told(true));
+    let muted: Vec<bool> = lines.lines().map(|line| line.contains("\"mutedBy\":\"m-1\"")).collect();
+    assert!(muted.contains(&true) && muted.contains(&false), "{muted:?}");
+    // Nothing else is another thing for it.
+    let unmuted = lines.replace(",\"mutedBy\":\"m-1\"", "");
+    assert_eq!(unmuted.lines().collect::<Vec<_>>(), plain);
+    // An end goes the way of its start.
+    let mut starts = HashMap::new();
+    for line in lines.lines() {
+        let record: serde_json::Value = serde_json::from_str(line).expect("a record");
+        let (shared, muted) = (record["sharedEventID"].to_string(), record["highwater"]["mutedBy"].clone());
+        match record["insightDetails"]["state"].as_str() {
+            Some("Start") => assert!(starts.insert(shared, muted).is_none()),
+            _ => assert_eq!(starts.remove(&shared), Some(muted)),
+        }
+    }
+    assert_eq!(starts.len(), 0);
 }
