@@ -480,8 +480,8 @@ fn escaped(text: &str, is_path: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filter::tests::record;
     use super::*;
+    use crate::sink::filter::tests::record;
 
     #[test]
     fn keys_are_those_of_cloudtrail_and_stay() {

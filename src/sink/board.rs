@@ -319,8 +319,8 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filter::tests::{end, record};
     use super::*;
+    use crate::sink::filter::tests::{end, record};
 
     const NOW_S: i64 = 1_772_633_600;
 

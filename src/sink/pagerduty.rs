@@ -101,10 +101,10 @@ fn trigger(thread: &Thread, message: &Message) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Sink;
-    use super::super::filter::tests::record;
-    use super::super::words::{Words, tests::thread};
     use super::*;
+    use crate::sink::Sink;
+    use crate::sink::filter::tests::record;
+    use crate::sink::words::{Words, tests::thread};
 
     #[test]
     fn an_alert_is_what_pagerduty_expects() {
