@@ -25,7 +25,8 @@ impl Detector {
         let mut order: Vec<u32> = (0..self.series.len() as u32)
             .filter(|&id| !self.series[id as usize].is_new() && !self.series[id as usize].is_open())
             .collect();
-        let name = |id: u32| (self.names.api(self.keys[id as usize]), self.names.get(self.keys[id as usize].error_code));
+        let name =
+            |id: u32| (self.names.api(self.keys[id as usize]), self.names.get(self.keys[id as usize].error_code));
         let last = |id: u32| self.series[id as usize].last();
         order.sort_unstable_by(|&a, &b| last(a).cmp(&last(b)).then_with(|| name(a).cmp(&name(b))));
         let mut alive = vec![true; self.series.len()];

@@ -155,7 +155,8 @@ impl RatesWriter {
         if rows.is_empty() {
             return Ok(());
         }
-        let file = if *parts == 0 && !more { "rates.parquet".to_owned() } else { format!("rates-{:06}.parquet", parts + 1) };
+        let file =
+            if *parts == 0 && !more { "rates.parquet".to_owned() } else { format!("rates-{:06}.parquet", parts + 1) };
         let mut ranks: Vec<u32> = (0..self.names.len() as u32).collect();
         ranks.sort_unstable_by(|&a, &b| self.names.get(a).cmp(&self.names.get(b)));
         let mut rank = vec![0; ranks.len()];
@@ -246,7 +247,10 @@ pub fn read(root: &Path, names: &[Name]) -> Result<HashMap<Name, Counts>, StoreE
     let io = |path: &Path, source| StoreError::Io { path: path.display().to_string(), source };
     let listed = |folder: &Path| -> Result<Vec<PathBuf>, StoreError> {
         let entries = fs::read_dir(folder).map_err(|error| io(folder, error))?;
-        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(|error| io(folder, error))
+        entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| io(folder, error))
     };
     let mut files = Vec::new();
     for folder in listed(root)?.iter().filter(|folder| folder.is_dir()) {

@@ -48,9 +48,10 @@ impl Iterator for Entries {
         if self.left == 0 {
             return None;
         }
-        Some(next_entry(&mut self.file, &mut self.left).and_then(|entry| {
-            entry.map(|(entry, _)| entry).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
-        }))
+        Some(
+            next_entry(&mut self.file, &mut self.left)
+                .and_then(|entry| entry.map(|(entry, _)| entry).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())),
+        )
     }
 }
 
