@@ -81,6 +81,8 @@ impl Slack {
 
     pub async fn tell(&self, http: &Http, thread: &mut Thread, message: &Message, state: &Path) -> Answer {
         let told = match (&self.token, &self.webhook_url) {
+            // Only the chart is missing.
+            _ if !thread.changed => Ok(()),
             (Some(token), _) => self.post(http, token, thread, message).await,
             (None, Some(url)) => self.hook(http, url, thread, message).await,
             // The configuration was checked.
@@ -89,11 +91,16 @@ impl Slack {
         if let Err(answer) = told {
             return answer;
         }
-        if let Some(token) = self.token.as_ref().filter(|_| self.chart != Some(false)) {
+        if let Some(token) = self.token.as_ref().filter(|_| self.has_charts()) {
             // A chart is a help, no promise: the message stands without it.
             let _ = self.chart(http, token, thread, state).await;
         }
         Answer::Taken
+    }
+
+    /// An incoming webhook takes no files.
+    pub fn has_charts(&self) -> bool {
+        self.token.is_some() && self.chart != Some(false)
     }
 
     async fn post(&self, http: &Http, token: &Secret, thread: &mut Thread, message: &Message) -> Result<(), Answer> {
