@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::board::Thread;
 use super::request::{Answer, Http, Reply};
 use super::words::{Message, shortened};
-use super::{Severity, check_url};
+use super::{Severity, check_private_url};
 use crate::secret::Secret;
 
 /// Slack's own limits are 3,000 characters in a block and 4,000 in a message.
@@ -72,9 +72,9 @@ impl Slack {
     pub fn check(&self) -> Result<(), String> {
         match (&self.token, &self.channel, &self.webhook_url) {
             (Some(_), Some(channel), None) if !channel.is_empty() => {
-                check_url("slack.url", self.url.as_deref().unwrap_or(API))
+                check_private_url("slack.url", self.url.as_deref().unwrap_or(API))
             }
-            (None, None, Some(url)) => check_url("slack.webhook_url", url.reveal()),
+            (None, None, Some(url)) => check_private_url("slack.webhook_url", url.reveal()),
             _ => Err("slack: needs token and channel, or else webhook_url".to_owned()),
         }
     }
