@@ -21,7 +21,7 @@ use crate::sidecar::{self, Ended, Process};
 use crate::sink::{SEVERITIES, Severity, Sink, Webhook};
 use crate::source::watched::{Dir, Http, S3, Source, Sqs};
 use crate::source::{STDIN, listing};
-use crate::watch::{Clock, Options, Watch};
+use crate::watch::{Clock, MEMORY_MIN, Options, Watch};
 
 /// How late an event may be delivered, in minutes, before the minute it belongs to is judged.
 const LATENESS_MINUTES: i64 = 30;
@@ -75,6 +75,9 @@ pub(super) struct Arguments {
     /// Where the sidecar keeps what it knows. One directory for each sidecar.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Keeps the state in a bucket too, s3://BUCKET/PREFIX: another machine then goes on where this one stopped.
+    #[arg(long, value_name = "URL", value_parser = parse_bucket)]
+    mirror: Option<String>,
     /// Appends each insight to this file too.
     #[arg(long, value_name = "FILE")]
     insights: Option<PathBuf>,
@@ -85,6 +88,9 @@ pub(super) struct Arguments {
     /// Sends only what is at least as severe.
     #[arg(long, value_name = "SEVERITY", requires = "webhook", value_parser = SEVERITIES)]
     webhook_severity: Option<String>,
+    /// A ceiling of this process's memory, such as 256MiB or 1GiB: what was not called for longest is forgotten.
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: Option<u64>,
     /// What moves time: the clock, while the sources have nothing more; or, for an old trail, its days of delivery.
     #[arg(long, value_enum, default_value_t = Frontier::Clock)]
     frontier: Frontier,
@@ -207,13 +213,12 @@ fn start(
             (Clock::Wall, run::Options { lateness_minutes, ..run })
         }
     };
+    let place = arguments.mirror.as_ref().or(sidecar.watch.mirror.as_ref()).and_then(|place| listing::parse(place));
+    let mirror = place.map(|place| process.fetch(place, arguments.role.as_deref(), state)).transpose()?;
     let detector = super::settings::detector(settings, settings.detector())?;
-    let watch = Watch::open(
-        state,
-        Options { run, clock, learns_lateness: settings.lateness == Some(Lateness::Auto) },
-        detector,
-    )
-    .with_context(|| format!("the state in {}", state.display()))?;
+    let learns_lateness = settings.lateness == Some(Lateness::Auto);
+    let watch = Watch::open(state, Options { run, clock, learns_lateness, memory: arguments.memory }, detector)
+        .with_context(|| format!("the state in {}", state.display()))?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         state = %state.display(),
@@ -228,6 +233,7 @@ fn start(
         sinks: sidecar.sinks.clone(),
         status: arguments.status.or(sidecar.watch.status),
         until_idle: arguments.until_idle,
+        mirror,
     };
     process.run(watch, options, changed)
 }
@@ -277,6 +283,19 @@ fn log_to_stderr() {
         log.with_target(false).init();
     } else {
         log.json().with_target(false).init();
+    }
+}
+
+/// `256MiB`, `1GiB`.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let size = |unit: &str, shift: u32| {
+        let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        number.checked_mul(1 << shift)
+    };
+    match size("MiB", 20).or_else(|| size("GiB", 30)) {
+        Some(bytes) if bytes >= MEMORY_MIN => Ok(bytes),
+        Some(_) => Err(format!("{text}: too little; at least {}MiB", MEMORY_MIN >> 20)),
+        None => Err(format!("{text}: not a size like 256MiB or 1GiB")),
     }
 }
 

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::{ConfigError, TABLES, edits, found, line_of, parse_table, read_text};
 use crate::sink::Sink;
-use crate::source::Source;
+use crate::source::{Source, listing};
 
 /// The tables of a file that only the sidecar reads.
 #[derive(Debug, Default, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Sidecar {
 pub struct Watch {
     /// The directory in which the sidecar keeps what it knows.
     pub state: Option<PathBuf>,
+    /// s3://BUCKET/PREFIX where the state is kept too: then the directory may be lost.
+    pub mirror: Option<String>,
     /// A file that gets each insight too.
     pub insights: Option<PathBuf>,
     /// Where health and metrics are served, such as 127.0.0.1:9184.
@@ -58,6 +60,12 @@ impl Sidecar {
             sources: part(&mut table, sources, text, name)?,
             sinks: part(&mut table, sinks, text, name)?,
         };
+        if let Some(mirror) = &sidecar.watch.mirror
+            && listing::parse(mirror).is_none()
+        {
+            let reason = format!("{mirror}: not like s3://BUCKET/PREFIX");
+            return Err(ConfigError::Value { place: name.to_owned(), name: "mirror".to_owned(), reason });
+        }
         let checks = sidecar.sources.iter().map(Source::check).map(|check| (sources, check));
         let checks = checks.enumerate().chain(sidecar.sinks.iter().map(|sink| (sinks, sink.check())).enumerate());
         for (place, (table, check)) in checks {

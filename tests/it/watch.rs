@@ -32,7 +32,11 @@ fn trail(seed: u64, root: &Path) -> Vec<Object> {
 }
 
 fn open(state: &Path) -> Result<Watch, WatchError> {
-    Watch::open(state, Options { run: scan_options(), clock: Clock::Delivery, learns_lateness: false }, detector())
+    Watch::open(
+        state,
+        Options { run: scan_options(), clock: Clock::Delivery, learns_lateness: false, memory: None },
+        detector(),
+    )
 }
 
 fn delivery(object: &Object) -> Delivery {
@@ -161,7 +165,7 @@ fn the_wall_clock_closes_what_the_sources_are_known_to_have_given() {
     let folder = tempfile::tempdir().expect("a folder");
     let objects = trail(3, folder.path());
     let options = highwater::run::Options { lateness_minutes: 240, ..scan_options() };
-    let options = Options { run: options, clock: Clock::Wall, learns_lateness: false };
+    let options = Options { run: options, clock: Clock::Wall, learns_lateness: false, memory: None };
     let mut watch = Watch::open(&folder.path().join("state"), options, detector()).expect("opened");
     let (mut told, mut early, mut late_words) = (Vec::new(), HashMap::new(), 0);
     let mut note = |committed: Committed, told: &mut Vec<Insight>| {
