@@ -390,7 +390,7 @@ pub(super) fn backoff(failures: u32) -> Duration {
 }
 
 /// `https://sqs.us-gov-west-1.amazonaws.com/...`, also `.amazonaws.com.cn`.
-fn region_of(url: &str) -> Option<String> {
+pub fn region_of(url: &str) -> Option<String> {
     let host = url.split("://").nth(1)?.split('/').next()?;
     let mut parts = host.split('.');
     let (service, region) = (parts.next()?, parts.next()?);
