@@ -53,11 +53,11 @@ def learn(arguments, state, chance):
                 for _ in range(3):
                     file.write(event(series, stamp_of(begin + chance.random() * (2 * 86_400 - 8_000)), chance))
     watch = [arguments.highwater, "watch", "--dir", folder, "--state", state, "--frontier", "clock", "--lateness", "120m"]
-    process = subprocess.Popen(watch + ["--status", "127.0.0.1:19466"], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(watch + ["--status", f"127.0.0.1:{arguments.port + 1}"], stderr=subprocess.DEVNULL)
     for _ in range(600):
         time.sleep(1)
         try:
-            with urllib.request.urlopen("http://127.0.0.1:19466/metrics") as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{arguments.port + 1}/metrics") as answer:
                 lines = answer.read().decode().splitlines()
         except OSError:
             continue
@@ -108,12 +108,13 @@ def main():
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--lateness", default="30m")
     parser.add_argument("--memory")
+    parser.add_argument("--port", type=int, default=19_465)
     arguments = parser.parse_args()
     os.makedirs(arguments.scratch, exist_ok=True)
     state = os.path.join(arguments.scratch, f"soak-{os.getpid()}")
     chance = random.Random(1)
     learn(arguments, state, chance)
-    port = 19_465
+    port = arguments.port
     watch = [arguments.highwater, "watch", "--listen", f"127.0.0.1:{port}", "--state", state, "--lateness", arguments.lateness]
     if arguments.memory:
         watch += ["--memory", arguments.memory]

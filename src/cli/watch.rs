@@ -13,7 +13,7 @@ use tracing::{error, info};
 use super::Ending;
 use super::settings::{Flags, run_options};
 use super::time::parse_time;
-use crate::config::{Lateness, Settings, Sidecar};
+use crate::config::{Lateness, Settings, Sidecar, parse_memory};
 use crate::event::Minute;
 use crate::run::{self, Filter};
 use crate::secret::Secret;
@@ -21,7 +21,7 @@ use crate::sidecar::{self, Ended, Process};
 use crate::sink::{SEVERITIES, Severity, Sink, Webhook};
 use crate::source::watched::{Dir, Http, S3, Source, Sqs};
 use crate::source::{STDIN, listing};
-use crate::watch::{Clock, MEMORY_MIN, Options, Watch};
+use crate::watch::{Clock, Options, Watch};
 
 /// How late an event may be delivered, in minutes, before the minute it belongs to is judged.
 const LATENESS_MINUTES: i64 = 30;
@@ -216,8 +216,9 @@ fn start(
     let place = arguments.mirror.as_ref().or(sidecar.watch.mirror.as_ref()).and_then(|place| listing::parse(place));
     let mirror = place.map(|place| process.fetch(place, arguments.role.as_deref(), state)).transpose()?;
     let detector = super::settings::detector(settings, settings.detector())?;
+    let memory = arguments.memory.or(sidecar.watch.memory);
     let learns_lateness = settings.lateness == Some(Lateness::Auto);
-    let watch = Watch::open(state, Options { run, clock, learns_lateness, memory: arguments.memory }, detector)
+    let watch = Watch::open(state, Options { run, clock, learns_lateness, memory }, detector)
         .with_context(|| format!("the state in {}", state.display()))?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -283,19 +284,6 @@ fn log_to_stderr() {
         log.with_target(false).init();
     } else {
         log.json().with_target(false).init();
-    }
-}
-
-/// `256MiB`, `1GiB`.
-fn parse_memory(text: &str) -> Result<u64, String> {
-    let size = |unit: &str, shift: u32| {
-        let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
-        number.checked_mul(1 << shift)
-    };
-    match size("MiB", 20).or_else(|| size("GiB", 30)) {
-        Some(bytes) if bytes >= MEMORY_MIN => Ok(bytes),
-        Some(_) => Err(format!("{text}: too little; at least {}MiB", MEMORY_MIN >> 20)),
-        None => Err(format!("{text}: not a size like 256MiB or 1GiB")),
     }
 }
 

@@ -369,3 +369,111 @@ impl<'a> Named<'a> {
         self.names
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Category, Event};
+
+    /// Rows of few APIs, minutes, callers and IDs, so that everything that can meet does.
+    fn tally(seed: u64, rows: u64) -> Tally {
+        let mut tally = Tally::default();
+        let mut state = seed;
+        let mut below = |bound: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % bound
+        };
+        for _ in 0..rows {
+            let [name, id, caller] =
+                [("Call", 9), ("", 40), ("arn:", 5)].map(|(text, n)| format!("{text}{}", below(n)));
+            let event = Event {
+                event_time_s: 1_700_000_000 + below(3_600 * 3) as i64,
+                event_name: &name,
+                event_id: if id == "7" { "" } else { &id },
+                addendum_of: if below(9) == 0 { "3" } else { "" },
+                principal: &caller,
+                error_code: if below(4) == 0 { "AccessDenied" } else { "" },
+                read_only: below(3) == 0,
+                category: Category::Management,
+                account_id: "",
+                region: "",
+                event_source: "",
+                session: "",
+                access_key_id: "",
+                source_ip: "",
+                user_agent: "",
+                resource_arn: "",
+            };
+            tally.add(&event);
+        }
+        tally
+    }
+
+    type Line = (Vec<String>, u32, Vec<String>, bool, u32);
+
+    fn lines(closed: &Closed) -> (Vec<Line>, u64) {
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let mut lines: Vec<Line> = closed
+            .calls
+            .iter()
+            .map(|calls| {
+                let caller = texts(&closed.caller(calls.caller));
+                (texts(&closed.api(calls.api)), calls.minute, caller, calls.read_only, calls.count)
+            })
+            .collect();
+        lines.sort();
+        (lines, closed.duplicates)
+    }
+
+    #[test]
+    fn what_is_closed_in_steps_through_snapshots_is_what_a_tally_closes_at_once() {
+        for seed in 0..8 {
+            let expected = lines(&tally(seed, 9_000).close_before(Minute(i64::MAX)));
+            let mut open = Open::default();
+            open.merge(tally(seed, 9_000));
+            assert_eq!(open.len(), 9_000);
+            let mut found = (Vec::new(), 0);
+            while let Some(step) = open.after_rows(700) {
+                let closed = lines(&open.close_before(step));
+                found.0.extend(closed.0);
+                found.1 += closed.1;
+                if seed % 2 == 0 {
+                    // Names were thrown away, and all of it went through a snapshot.
+                    open.forget_names();
+                    let mut bytes = Vec::new();
+                    open.write(&mut Frames::to(&mut bytes)).expect("written");
+                    let before = open.len();
+                    open = Open::read(&mut FrameReader::from(&bytes[..])).expect("read");
+                    assert_eq!(open.len(), before);
+                }
+            }
+            let closed = lines(&open.close_before(Minute(i64::MAX)));
+            found.0.extend(closed.0);
+            found.1 += closed.1;
+            found.0.sort();
+            assert_eq!(found, expected, "seed {seed}");
+            assert!(open.is_empty());
+        }
+    }
+
+    #[test]
+    fn counts_of_open_minutes_follow_every_change() {
+        let mut open = Open::default();
+        open.merge(tally(1, 2_000));
+        let api = ["", "", "", "Call3", "Management"];
+        let counted = |open: &mut Open| open.minutes_of(&api).iter().map(|open| u64::from(open.count)).sum::<u64>();
+        let asked_first = counted(&mut open);
+        open.merge(tally(2, 2_000));
+        let mut fresh = Open::default();
+        fresh.merge(tally(1, 2_000));
+        fresh.merge(tally(2, 2_000));
+        assert!(asked_first > 0);
+        assert_eq!(open.minutes_of(&api), fresh.minutes_of(&api));
+        let step = open.after_rows(1_500).expect("a step");
+        open.close_before(step);
+        fresh.close_before(step);
+        open.forget_names();
+        assert_eq!(open.minutes_of(&api), fresh.minutes_of(&api));
+        assert!(open.first_within(open.bytes()) <= step && open.first_within(0).0 > step.0);
+    }
+}
