@@ -151,6 +151,8 @@ fn run(
     let mut sending = tokio::task::JoinSet::new();
     let stop_sending = CancellationToken::new();
     let status = Arc::new(Status::default());
+    // Sinks say how far behind it they are, before the first commit too.
+    status.update(|figures| figures.insights_bytes = watch.insights_bytes());
     for follower in sink::open(options.sinks, watch.insights_path(), watch.insights_bytes())? {
         status.add_sink(follower.name(), follower.progress());
         let (words, inbox) = mpsc::channel(EARLY_MAX);

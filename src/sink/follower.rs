@@ -70,6 +70,23 @@ struct Settled {
     final_shared_event_id: Option<String>,
 }
 
+/// What each sink is called: by its name, or its kind, from the second of a kind on with a number.
+pub fn names(sinks: &[Sink]) -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
+    for (place, sink) in sinks.iter().enumerate() {
+        let kind = sink.kind().map_err(|error| format!("sink {}: {error}", place + 1))?;
+        let number = kinds.entry(kind).and_modify(|number| *number += 1).or_insert(1);
+        let default = if *number == 1 { kind.to_owned() } else { format!("{kind}-{number}") };
+        let name = sink.name.clone().unwrap_or(default);
+        if names.contains(&name) {
+            return Err(format!("two sinks are called {name}: give each a name of its own"));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
 /// One follower for each sink, each where it was before. `insights`: the file, which is safe up to `end`.
 pub fn open(sinks: Vec<Sink>, insights: &Path, end: u64) -> anyhow::Result<Vec<Follower>> {
     if sinks.is_empty() {
@@ -77,17 +94,10 @@ pub fn open(sinks: Vec<Sink>, insights: &Path, end: u64) -> anyhow::Result<Vec<F
     }
     let http = Http::new()?;
     let mut followers: Vec<Follower> = Vec::new();
-    let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
-    for (place, sink) in sinks.into_iter().enumerate() {
+    let names = names(&sinks).map_err(anyhow::Error::msg)?;
+    for (place, (sink, name)) in sinks.into_iter().zip(names).enumerate() {
         let at_fault = |error: String| anyhow!("sink {}: {error}", place + 1);
         sink.check().map_err(at_fault)?;
-        let kind = sink.kind().map_err(at_fault)?;
-        let number = kinds.entry(kind).and_modify(|number| *number += 1).or_insert(1);
-        let default = if *number == 1 { kind.to_owned() } else { format!("{kind}-{number}") };
-        let name = sink.name.clone().unwrap_or(default);
-        if followers.iter().any(|other| other.name == name) {
-            return Err(anyhow!("two sinks are called {name}: give each a name of its own"));
-        }
         let words = Words::new(&sink).map_err(at_fault)?;
         let filter = Filter::new(&sink).map_err(at_fault)?;
         let outlet = outlet(sink, &http).map_err(at_fault)?;

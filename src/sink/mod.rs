@@ -31,7 +31,7 @@ pub use alertmanager::Alertmanager;
 pub use aws::{EventBridge, S3, SecurityHub, Sns, Sqs};
 pub use copy::Copy;
 pub use file::File;
-pub use follower::{EARLY_MAX, Follower, open};
+pub use follower::{EARLY_MAX, Follower, names, open};
 pub use mail::{Mail, Tls};
 pub use pagerduty::PagerDuty;
 pub use progress::{Progress, Sent};
