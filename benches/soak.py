@@ -1,19 +1,102 @@
 #!/usr/bin/env python3
-"""Load on the sidecar: so many events a second over so many series, for so long; CPU and memory of `highwater watch`.
+"""Load on the sidecar: so many events a second over so many series, for so long; CPU, memory and latency of
+`highwater watch`.
 
-  soak.py HIGHWATER SCRATCH_DIRECTORY [--rate 5000] [--series 200000] [--minutes 30]
+  soak.py HIGHWATER SCRATCH_DIRECTORY [--rate 5000] [--series 200000] [--minutes 30] [--lateness 30m] [--memory 256MiB]
 
-Events come over standard input as they happen, up to five minutes late. One series in ten is busy, the others are
-hardly ever called. Every minute a line: seconds of CPU per second, resident memory, how far the frontier is behind.
+First two days of calls of the same series are learned, so that there are verdicts. Then events are pushed over HTTP as
+they happen, gzipped, up to five minutes late. One series in ten is busy, the others are hardly ever called. Every five
+seconds somebody bursts: 400 calls in one object; the time from its arrival to the provisional line is taken. Every
+minute a line: seconds of CPU per second, resident memory, how far the frontier is behind.
 """
 import argparse
+import glob
+import gzip
+import http.client
+import json
 import os
 import random
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-import uuid
+
+ACCOUNTS = 50
+
+
+def event(series, stamp, chance, name=None):
+    account = f"{series % ACCOUNTS:012d}"
+    high, low = chance.getrandbits(64), chance.getrandbits(64)
+    return (
+        f'{{"eventVersion":"1.11","userIdentity":{{"type":"AssumedRole","arn":"arn:aws:sts::{account}:assumed-role/r{series % 7}/s",'
+        f'"accountId":"{account}"}},"eventTime":"{stamp}","eventSource":"ec2.amazonaws.com","eventName":"{name or f"Call{series // ACCOUNTS}"}",'
+        f'"awsRegion":"us-east-1","sourceIPAddress":"10.0.0.{series % 200}","userAgent":"agent","readOnly":false,'
+        f'"eventID":"{high >> 32:08x}-{high >> 16 & 0xFFFF:04x}-{high & 0xFFFF:04x}-{low >> 48:04x}-{low & 0xFFFFFFFFFFFF:012x}","eventType":"AwsApiCall","managementEvent":true,'
+        f'"recipientAccountId":"{account}","eventCategory":"Management"}}\n'
+    )
+
+
+def stamp_of(second):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
+
+
+def learn(arguments, state, chance):
+    """Two days of the same series, so that nobody is new: each called three times."""
+    folder = os.path.join(arguments.scratch, "past")
+    os.makedirs(folder, exist_ok=True)
+    now = time.time()
+    begin = now - 2 * 86_400
+    for part in range(20):
+        with gzip.open(os.path.join(folder, f"past-{part}.json.gz"), "wt", compresslevel=1) as file:
+            for series in range(part, arguments.series, 20):
+                for _ in range(3):
+                    file.write(event(series, stamp_of(begin + chance.random() * (2 * 86_400 - 8_000)), chance))
+    watch = [arguments.highwater, "watch", "--dir", folder, "--state", state, "--frontier", "clock", "--lateness", "120m"]
+    process = subprocess.Popen(watch + ["--status", f"127.0.0.1:{arguments.port + 1}"], stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        time.sleep(1)
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{arguments.port + 1}/metrics") as answer:
+                lines = answer.read().decode().splitlines()
+        except OSError:
+            continue
+        closed = next((float(line.split()[-1]) for line in lines if "fate=\"scored\"" in line), 0)
+        if closed >= 2.9 * arguments.series:
+            break
+    process.terminate()
+    process.wait()
+
+
+def percentile(values, share):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(len(values) * share))] if values else float("nan")
+
+
+class Bursts:
+    """When the decisive objects were sent, and when their lines were seen."""
+
+    def __init__(self, path):
+        self.path, self.sent, self.took = path, {}, []
+        threading.Thread(target=self.follow, daemon=True).start()
+
+    def follow(self):
+        while not os.path.exists(self.path):
+            time.sleep(0.05)
+        with open(self.path) as file:
+            file.seek(0, os.SEEK_END)
+            rest = ""
+            while True:
+                text = file.read()
+                now = time.time()
+                if not text:
+                    time.sleep(0.02)
+                    continue
+                *lines, rest = (rest + text).split("\n")
+                for line in lines:
+                    details = json.loads(line).get("insightDetails")
+                    if details and (sent := self.sent.pop((json.loads(line)["recipientAccountId"], details["eventName"]), None)):
+                        self.took.append(now - sent)
 
 
 def main():
@@ -23,12 +106,21 @@ def main():
     parser.add_argument("--rate", type=int, default=5_000)
     parser.add_argument("--series", type=int, default=200_000)
     parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--lateness", default="30m")
+    parser.add_argument("--memory")
+    parser.add_argument("--port", type=int, default=19_465)
     arguments = parser.parse_args()
-    port = 19_465
+    os.makedirs(arguments.scratch, exist_ok=True)
     state = os.path.join(arguments.scratch, f"soak-{os.getpid()}")
-    watch = [arguments.highwater, "watch", "-", "--state", state, "--status", f"127.0.0.1:{port}"]
-    process = subprocess.Popen(watch, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
     chance = random.Random(1)
+    learn(arguments, state, chance)
+    port = arguments.port
+    watch = [arguments.highwater, "watch", "--listen", f"127.0.0.1:{port}", "--state", state, "--lateness", arguments.lateness]
+    if arguments.memory:
+        watch += ["--memory", arguments.memory]
+    log = open(os.path.join(arguments.scratch, "log"), "w")
+    process = subprocess.Popen(watch, stderr=log)
+    bursts = Bursts(os.path.join(state, "provisional.jsonl"))
     tick = os.sysconf("SC_CLK_TCK")
 
     def cpu():
@@ -36,46 +128,87 @@ def main():
             fields = file.read().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / tick
 
-    def memory():
+    def memory(what):
         with open(f"/proc/{process.pid}/status") as file:
-            return next(int(line.split()[1]) // 1024 for line in file if line.startswith("VmRSS"))
+            return next(int(line.split()[1]) // 1024 for line in file if line.startswith(what))
 
-    def metric(name):
+    def metrics():
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             lines = answer.read().decode().splitlines()
-        return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + " ")), float("nan"))
+        return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in lines if line[:1] != "#"}
 
+    def push(bodies):
+        """Sends objects one after another; a pool of these, as an answer waits for the disk."""
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        while True:
+            body, burst = bodies.pop() if bodies else (None, None)
+            if body is None:
+                time.sleep(0.005)
+                continue
+            if burst:
+                bursts.sent[burst] = time.time()
+            while True:
+                try:
+                    connection.request("POST", "/records", body)
+                    answer = connection.getresponse()
+                    answer.read()
+                    if answer.status == 200:
+                        break
+                except OSError:
+                    connection.close()
+                time.sleep(0.2)
+
+    while True:
+        try:
+            metrics()
+            break
+        except OSError:
+            time.sleep(0.1)
+    bodies = []
+    for _ in range(24):
+        threading.Thread(target=push, args=(bodies,), daemon=True).start()
+    # Made once, with the time left open: the maker must not take the cores from what is measured.
     began = last = time.time()
-    sent, last_cpu, slice_s = 0, cpu(), 0.1
-    while time.time() - began < arguments.minutes * 60:
-        due = int((time.time() - began) * arguments.rate) - sent
-        lines = []
+    first_cpu = last_cpu = cpu()
+    sent, next_burst, told = 0, began + 10, 0
+    while time.time() - began < arguments.minutes * 60 and process.poll() is None:
         now = time.time()
+        due = int((now - began) * arguments.rate) - sent
+        stamps = [stamp_of(now - late) for late in range(300)]
+        lines = []
         for _ in range(due):
             busy = chance.random() < 0.9
-            series = chance.randrange(arguments.series // 10) if busy else chance.randrange(arguments.series)
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now - chance.random() * 300))
-            lines.append(
-                f'{{"eventVersion":"1.11","userIdentity":{{"type":"AssumedRole","arn":"arn:aws:sts::{series % 50:012d}:assumed-role/r{series % 7}/s",'
-                f'"accountId":"{series % 50:012d}"}},"eventTime":"{stamp}","eventSource":"ec2.amazonaws.com","eventName":"Call{series // 50}",'
-                f'"awsRegion":"us-east-1","sourceIPAddress":"10.0.0.{series % 200}","userAgent":"agent","readOnly":false,'
-                f'"eventID":"{uuid.UUID(int=chance.getrandbits(128))}","eventType":"AwsApiCall","managementEvent":true,'
-                f'"recipientAccountId":"{series % 50:012d}","eventCategory":"Management"}}\n'
-            )
-        process.stdin.write("".join(lines).encode())
-        process.stdin.flush()
-        sent += due
-        if time.time() - last >= 60:
-            used = cpu()
+            series = int(chance.random() * (arguments.series // 10 if busy else arguments.series))
+            lines.append(event(series, stamps[int(chance.random() * 300)], chance))
+        if lines:
+            bodies.insert(0, (gzip.compress("".join(lines).encode(), 1), None))
+            sent += due
+        if now >= next_burst:
+            series = arguments.series // 10 + told
+            text = "".join(event(series, stamps[0], chance) for _ in range(400))
+            bodies.insert(0, (gzip.compress(text.encode(), 1), (f"{series % ACCOUNTS:012d}", f"Call{series // ACCOUNTS}")))
+            next_burst, told, sent = now + 5, told + 1, sent + 400
+        if now - last >= 60:
+            used, figures = cpu(), metrics()
+            late = figures['highwater_records_total{fate="late"}']
             print(
-                f"{(time.time() - began) / 60:5.1f} min: {(used - last_cpu) / (time.time() - last):.2f} cores, "
-                f"{memory()} MB, {metric('highwater_records_open'):.0f} open, {metric('highwater_series'):.0f} series, "
-                f"frontier {metric('highwater_frontier_age_seconds'):.0f} s behind, {sent} sent",
+                f"{(now - began) / 60:5.1f} min: {(used - last_cpu) / (now - last):.2f} cores, {memory('VmRSS')} MB (peak {memory('VmHWM')}), "
+                f"{figures['highwater_records_open'] / 1e6:.2f} M open, {figures['highwater_series']:.0f} series, "
+                f"{figures['highwater_series_evicted_total']:.0f} evicted, {figures['highwater_closed_early_total']:.0f} early, "
+                f"frontier {figures.get('highwater_frontier_age_seconds', 0):.0f} s behind, commit {figures['highwater_commit_lag_seconds']:.2f} s, "
+                f"{figures['highwater_snapshots_total']:.0f} snapshots, {sent / 1e6:.2f} M sent, {len(bodies)} wait, "
+                f"{late:.0f} late, "
+                f"{len(bursts.took)} of {told} told, p50 {percentile(bursts.took, 0.5):.2f} s, p99 {percentile(bursts.took, 0.99):.2f} s",
                 flush=True,
             )
-            last, last_cpu = time.time(), used
-        time.sleep(max(0.0, slice_s - (time.time() - now)))
-    process.stdin.close()
+            last, last_cpu = now, used
+        time.sleep(max(0.0, 0.2 - (time.time() - now)))
+    print(f"{(cpu() - first_cpu) / (time.time() - began):.3f} cores over all, peak {memory('VmHWM')} MB; longest wait {max(bursts.took, default=0):.2f} s")
+    journal = sum(os.path.getsize(path) for path in glob.glob(os.path.join(state, "journal-*")))
+    with open(f"/proc/{process.pid}/io") as file:
+        written = next(int(line.split()[1]) for line in file if line.startswith("write_bytes"))
+    print(f"{written / 1e6:.0f} MB written, {os.path.getsize(os.path.join(state, 'snapshot')) / 1e6:.0f} MB snapshot, {journal / 1e6:.0f} MB journal")
+    process.terminate()
     sys.exit(process.wait())
 
 

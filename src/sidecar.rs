@@ -341,6 +341,7 @@ fn commit(
                 status.update(|figures| {
                     figures.commits += 1;
                     figures.snapshots += u64::from(committed.snapshot_taken);
+                    figures.closed_early += u64::from(committed.closed_early);
                     let starts = committed.insights.iter().filter(|insight| insight.state == State::Start);
                     figures.starts += starts.count() as u64;
                 });
@@ -407,6 +408,11 @@ fn commit(
         figures.objects = watch.objects();
         figures.series = watch.series_count() as u64;
         figures.lateness_minutes = watch.lateness_minutes();
+        let evicted = watch.evicted() - figures.evicted.min(watch.evicted());
+        if evicted > 0 {
+            warn!(series = evicted, "forgotten for want of memory; see --memory");
+        }
+        figures.evicted = watch.evicted();
         let closed = 1..i64::from(u32::MAX);
         figures.frontier_s =
             Some(watch.frontier().0).filter(|minute| closed.contains(minute)).map(|minute| minute * 60);

@@ -31,6 +31,8 @@ pub struct Figures {
     pub records: RecordCounts,
     pub objects: ObjectCounts,
     pub series: u64,
+    pub evicted: u64,
+    pub closed_early: u64,
     /// Seconds since 1970; none before the first close.
     pub frontier_s: Option<i64>,
     /// The time up to which each source is known to have handed over everything, by name.
@@ -134,6 +136,18 @@ impl Status {
         family("received_bytes", "counter", "Bytes of the objects read, as stored.", &one(objects.stored_bytes as f64));
         family("insights_started", "counter", "Incidents told since this process began.", &one(figures.starts as f64));
         family("series", "gauge", "Series remembered.", &one(figures.series as f64));
+        family(
+            "series_evicted",
+            "counter",
+            "Series forgotten for want of memory; they begin anew with their next call.",
+            &one(figures.evicted as f64),
+        );
+        family(
+            "closed_early",
+            "counter",
+            "Commits that closed minutes before their time for want of memory: what comes for these is late.",
+            &one(figures.closed_early as f64),
+        );
         let now = now_s();
         let age = |second: Option<i64>| second.map(|second| (now - second).max(0) as f64);
         let optional = |value: Option<f64>| -> Vec<(String, f64)> {

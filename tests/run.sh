@@ -51,6 +51,9 @@ say "the sidecar, a bucket and a queue"
 say "what fails around the sidecar"
 "$venv_aws/bin/python" tests/faults.py "$highwater" "$scratch"
 
+say "the sinks"
+"$venv_aws/bin/python" tests/sinks.py "$highwater" "$scratch"
+
 say "what is for deployment"
 "$venv_aws/bin/python" tests/deploy.py deploy "$scratch"
 

@@ -137,6 +137,11 @@ pub struct Baseline {
 }
 
 impl Baseline {
+    /// How much memory it takes beside itself.
+    pub fn heap_bytes(&self) -> usize {
+        self.season.as_ref().map_or(0, |_| size_of::<Season>())
+    }
+
     /// Counts a minute. Minutes come in ascending order; those without calls need not come.
     pub fn learn(&mut self, minute: Minute, count: u64, peers: Peers) {
         let hour = minute.hour() as u32;

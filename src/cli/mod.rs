@@ -38,7 +38,7 @@ enum Command {
     /// Scores a trail: insights as JSON lines, or a directory with records, rates, charts and a report.
     Scan(scan::Arguments),
     /// The sidecar: watches queues, directories and streams, and tells as it happens.
-    Watch(watch::Arguments),
+    Watch(Box<watch::Arguments>),
     /// Tells one incident of a result directory in words and numbers, and checks them.
     Explain(explain::Arguments),
     /// Renders the charts and the report of a result directory again.
@@ -79,7 +79,7 @@ enum Ending {
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Scan(arguments) => scan::run(arguments),
-        Command::Watch(arguments) => watch::run(arguments),
+        Command::Watch(arguments) => watch::run(*arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Score(arguments) => score::run(arguments),

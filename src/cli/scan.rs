@@ -114,7 +114,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let mut summary = scanned?;
     let (insights, rejects) = sink.finish()?;
     if let Some(path) = &arguments.save_state {
-        state::write(path, &detector.snapshot()?)?;
+        let failed = |error| anyhow::Error::new(error).context(path.display().to_string());
+        let mut file = state::Writer::create(path).map_err(failed)?;
+        detector.write_snapshot(&mut file)?;
+        file.finish().map_err(failed)?;
     }
 
     let mut written = Vec::new();
@@ -153,7 +156,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
 fn detector(arguments: &Arguments, settings: &Settings) -> anyhow::Result<Detector> {
     let detector = super::settings::detector(settings, settings.detector())?;
     match &arguments.from_state {
-        Some(path) => detector.restored(&state::read(path)?).with_context(|| path.display().to_string()),
+        Some(path) => detector.restored(state::open(path)?.0).with_context(|| path.display().to_string()),
         None => Ok(detector),
     }
 }

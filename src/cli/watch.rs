@@ -13,7 +13,7 @@ use tracing::{error, info};
 use super::Ending;
 use super::settings::{Flags, run_options};
 use super::time::parse_time;
-use crate::config::{Lateness, Settings, Sidecar};
+use crate::config::{Lateness, Settings, Sidecar, parse_memory};
 use crate::event::Minute;
 use crate::run::{self, Filter};
 use crate::secret::Secret;
@@ -88,6 +88,9 @@ pub(super) struct Arguments {
     /// Sends only what is at least as severe.
     #[arg(long, value_name = "SEVERITY", requires = "webhook", value_parser = SEVERITIES)]
     webhook_severity: Option<String>,
+    /// A ceiling of this process's memory, such as 256MiB or 1GiB: what was not called for longest is forgotten.
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: Option<u64>,
     /// What moves time: the clock, while the sources have nothing more; or, for an old trail, its days of delivery.
     #[arg(long, value_enum, default_value_t = Frontier::Clock)]
     frontier: Frontier,
@@ -213,12 +216,10 @@ fn start(
     let place = arguments.mirror.as_ref().or(sidecar.watch.mirror.as_ref()).and_then(|place| listing::parse(place));
     let mirror = place.map(|place| process.fetch(place, arguments.role.as_deref(), state)).transpose()?;
     let detector = super::settings::detector(settings, settings.detector())?;
-    let watch = Watch::open(
-        state,
-        Options { run, clock, learns_lateness: settings.lateness == Some(Lateness::Auto) },
-        detector,
-    )
-    .with_context(|| format!("the state in {}", state.display()))?;
+    let memory = arguments.memory.or(sidecar.watch.memory);
+    let learns_lateness = settings.lateness == Some(Lateness::Auto);
+    let watch = Watch::open(state, Options { run, clock, learns_lateness, memory }, detector)
+        .with_context(|| format!("the state in {}", state.display()))?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         state = %state.display(),

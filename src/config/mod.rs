@@ -18,7 +18,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::detector::{CallRate, Options};
 pub use schema::schema;
-pub use sidecar::{Sidecar, Watch};
+pub use sidecar::{Sidecar, Watch, parse_memory};
 
 /// Looked for in the current directory where no other file is named.
 pub const FILE_NAME: &str = "highwater.toml";

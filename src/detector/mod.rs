@@ -5,10 +5,12 @@
 //! The promise kept here: what has been advanced in many steps is what would have been found in one.
 
 mod account;
+mod evict;
 mod identity;
 mod incidents;
 mod near;
 mod organisation;
+mod peek;
 mod series;
 mod snapshot;
 
@@ -25,9 +27,9 @@ pub(crate) use crate::baseline::FORGET_MINUTES;
 use crate::baseline::{Class, Pooled};
 use crate::event::{Category, MINUTES_PER_DAY, Minute};
 use crate::insight::mute::{Mute, Mutes};
-use crate::insight::{Direction, Insight, SeriesKey, State};
+use crate::insight::{Insight, SeriesKey};
 use crate::judge::{FEATURE_COUNT, Model};
-use crate::window::{Api, Attribute, Calls, Closed, Dictionary, OTHER, Tally};
+use crate::window::{Api, Attribute, Calls, Closed, Dictionary, OTHER, Open, Tally};
 use account::{Account, Seen};
 use incidents::Incidents;
 pub use near::{NearAlarm, NearRecord};
@@ -127,7 +129,7 @@ pub struct Detector {
     model_name: Arc<str>,
     pooled: Cow<'static, Pooled>,
     frontier: Minute,
-    tally: Tally,
+    open: Open,
     accounts: BTreeMap<u32, Account>,
     organisation: Organisation,
     /// Hours with any call, by account and Region: a silent hour there is a gap in the trail, not a drop. Kept only
@@ -318,7 +320,7 @@ impl Detector {
             model,
             pooled: Cow::Borrowed(Pooled::shipped()),
             frontier: Minute(0),
-            tally: Tally::default(),
+            open: Open::default(),
             accounts: BTreeMap::new(),
             organisation: Organisation::default(),
             active_hours: BTreeMap::new(),
@@ -347,7 +349,7 @@ impl Detector {
 
     /// Events merged and not closed yet.
     pub fn open_events(&self) -> u64 {
-        self.tally.len() as u64
+        self.open.len() as u64
     }
 
     /// Name and version of the judge's model.
@@ -365,42 +367,28 @@ impl Detector {
         self.unlearned = mutes.mutes.iter().filter(|mute| mute.unlearned).cloned().collect();
     }
 
+    /// The minute from which on what is open takes at most so many bytes.
+    pub fn open_within(&self, bytes: u64) -> Minute {
+        self.open.first_within(bytes)
+    }
+
+    /// The next frontier that closes about so many rows, where more are open.
+    pub fn step(&self, rows: usize) -> Option<Minute> {
+        self.open.after_rows(rows)
+    }
+
     /// Adds counts. Minutes before the frontier must not be among them.
     pub fn merge(&mut self, tally: Tally) {
-        self.tally.merge(tally);
+        self.open.merge(tally);
     }
 
     /// Closes the minutes before `frontier` and says what they brought. Nothing happens for a frontier already passed.
     pub fn advance(&mut self, frontier: Minute, threads: usize) -> Advance {
         let frontier = Minute(frontier.0.clamp(self.frontier.0, i64::from(u32::MAX)));
-        let closed = self.tally.close_before(frontier);
+        let closed = self.open.close_before(frontier);
         let Findings { insights, near, candidates, .. } = self.fold(&closed, frontier, threads);
         let events = closed.calls.iter().map(|calls| u64::from(calls.count)).sum();
         Advance { frontier, insights, near, candidates, closed, events }
-    }
-
-    /// The incidents that have begun in minutes which are still open, as far as these APIs' counts go by now. Counts only
-    /// grow, so what is over the line stays over it; when it began, and who did it, may change until the minutes are
-    /// closed. Nothing is learned.
-    pub fn peek(&mut self, apis: &[[String; 5]]) -> Vec<Insight> {
-        let closed = self.tally.peek(apis);
-        let callers: Vec<Caller> =
-            (0..closed.caller_count() as u32).map(|id| self.callers.intern(closed.caller(id))).collect();
-        let mut work = self.share_out(&closed);
-        work.sort_unstable_by_key(|work| (work.series, work.day));
-        let mut all = Findings::default();
-        for work in work.chunk_by(|a, b| a.series == b.series) {
-            let key = self.keys[work[0].series as usize];
-            let mut series = self.series[work[0].series as usize].clone();
-            for item in work {
-                let context = self.context(key, Some(item.day));
-                for_each_cell(&closed.calls, &callers, &item.calls, |cell| series.step(&context, key, cell, &mut all));
-            }
-        }
-        all.insights.retain(|insight| insight.state == State::Start && insight.direction == Direction::Up);
-        all.insights.sort_by(|a, b| (a.decided, &a.series).cmp(&(b.decided, &b.series)));
-        self.incidents.clone().assign(&mut all.insights);
-        all.insights
     }
 
     /// What a series needs to know that it does not own. `day`: on which it is called, if it is.
@@ -628,16 +616,20 @@ impl Detector {
         self.series.iter_mut().for_each(|series| series.cool(now, callers));
         let dead = self.series.iter().filter(|series| series.is_forgotten(now)).count();
         if dead * 4 > self.series.len() {
-            let mut index = 0..;
-            let keys = std::mem::take(&mut self.keys);
             let alive: Vec<bool> = self.series.iter().map(|series| !series.is_forgotten(now)).collect();
-            let is_alive = |place: Option<usize>| place.is_some_and(|place| alive[place]);
-            self.series.retain(|_| is_alive(index.next()));
-            let mut index = 0..;
-            self.keys = keys.into_iter().filter(|_| is_alive(index.next())).collect();
-            self.rebuild_names();
+            self.keep(&alive);
         }
         self.rebuild_callers();
+    }
+
+    /// Keeps only these series, by number.
+    fn keep(&mut self, alive: &[bool]) {
+        let is_alive = |place: Option<usize>| place.is_some_and(|place| alive[place]);
+        let mut index = 0..;
+        self.series.retain(|_| is_alive(index.next()));
+        let mut index = 0..;
+        self.keys.retain(|_| is_alive(index.next()));
+        self.rebuild_names();
     }
 
     /// Keeps only the names that something names, and finds every series anew.
@@ -688,6 +680,10 @@ impl Detector {
         if known < CALLERS_KEPT_MIN || known < 2 * self.callers_after_rebuild {
             return;
         }
+        self.rename_callers();
+    }
+
+    fn rename_callers(&mut self) {
         let mut fresh = Callers::new();
         let old = &self.callers;
         for series in &mut self.series {

@@ -17,7 +17,7 @@ use crate::episode::Episode;
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::{Attributed, BASELINE_DAYS, Closing, Direction, Evidence, Insight, Rate, State, baseline_from};
 use crate::judge::{FEATURE_COUNT, Judge, Model, Reached};
-use crate::window::Attribute;
+use crate::window::{Attribute, OpenMinute};
 
 /// AWS averages a Start over five minutes.
 const TRIGGER_MINUTES: u32 = 5;
@@ -200,6 +200,28 @@ impl Series {
             || self.silence.as_ref().is_some_and(|silence| silence.drop.is_some())
     }
 
+    /// Nothing was folded into it yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.last == 0
+    }
+
+    /// The last minute with calls.
+    pub(super) fn last(&self) -> u32 {
+        self.last
+    }
+
+    /// About how much memory it takes; of equal series, the same. Callers count with their share of the names.
+    pub(super) fn bytes(&self) -> usize {
+        const NAMES_PER_CALLER: usize = 16;
+        let callers = self.days.len() + self.recent().count();
+        size_of::<Series>()
+            + self.judge.heap_bytes()
+            + self.baseline.heap_bytes()
+            + self.days.len() * size_of::<Daily>()
+            + self.recent().count() * size_of::<Recent>()
+            + callers * NAMES_PER_CALLER
+    }
+
     /// Hours before it were looked at for silence.
     fn looked_hour(&self) -> u32 {
         self.silence.as_ref().map_or(0, |silence| silence.hour)
@@ -298,6 +320,26 @@ impl Series {
         let all = counts.into_iter().chain(forecast).chain(callers);
         features.iter_mut().zip(all).for_each(|(feature, value)| *feature = value);
         Some(features)
+    }
+
+    /// Whether any of these minutes to come would be worth a score by its counts. Changes nothing.
+    pub(super) fn may_alarm(
+        &self,
+        minutes: &[OpenMinute],
+        history_start: u32,
+        peers: Peers,
+        lent: Option<Reached>,
+    ) -> bool {
+        let (mut judge, mut baseline) = (self.judge.clone(), self.baseline.clone());
+        minutes.iter().any(|open| {
+            let at = Minute(i64::from(open.minute));
+            baseline.advance(at, peers);
+            let ramps = baseline.ln_ramp_of_last_hour() > RAMP_GATE;
+            let worth = judge.measure(open.minute, open.count, history_start, ramps, lent).is_some();
+            judge.learn(open.minute, open.count);
+            baseline.learn(at, u64::from(open.count), peers);
+            worth
+        })
     }
 
     /// Takes the mix of callers of the last hour with calls into the habit, once it is over.

@@ -1,25 +1,29 @@
 //! A detector's whole state as bytes and back, so that a run can stop and another go on as if nothing had happened.
 //! Knows no file: writing them safely is the store's work.
 
+use std::io::{self, Read, Write};
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::account::Account;
 use super::incidents::Incidents;
 use super::series::Series;
-use super::{Callers, Detector, Key, Options};
+use super::{Detector, Key, Options};
 use crate::event::Minute;
 use crate::judge::{Model, Reached};
-use crate::window::{Dictionary, Tally};
+use crate::window::{FrameReader, Frames, Open};
 
 /// Raised with every change of what is stored.
-const VERSION: u32 = 8;
+const VERSION: u32 = 9;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]
 pub enum SnapshotError {
     #[error("the snapshot is damaged or no snapshot: {0}")]
     Damaged(#[from] postcard::Error),
+    #[error("the snapshot cannot be written or read: {0}")]
+    Io(#[from] io::Error),
     #[error("the snapshot has version {0}; this program reads version {VERSION}")]
     Version(u32),
     #[error("the snapshot was made with the models {0}; in use are {1}")]
@@ -28,30 +32,20 @@ pub enum SnapshotError {
     Caller,
 }
 
+/// All that is small; what is large follows it, one by one.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct Head {
     frontier: i64,
     model: String,
     accounts: Vec<(String, Account)>,
     organisation: (u32, Vec<([String; 5], String, Reached)>),
     active_hours: Vec<(String, String, Vec<u32>)>,
-    series: Vec<([String; 5], String, Series)>,
-    coarse: Vec<[String; 4]>,
-    fine: Vec<[String; 3]>,
     incidents: Incidents,
-    tally: Vec<u8>,
-}
-
-fn lists<const N: usize>(dictionary: &Dictionary<N>) -> Vec<[String; N]> {
-    (0..dictionary.len() as u32).map(|id| dictionary.get(id).map(str::to_owned)).collect()
-}
-
-fn dictionary<const N: usize>(lists: &[[String; N]]) -> Dictionary<N> {
-    let mut dictionary = Dictionary::default();
-    for list in lists {
-        dictionary.intern(&list.each_ref().map(String::as_str));
-    }
-    dictionary
+    /// When memory is given back is told by these: it must come at the same minutes after a start from here.
+    swept_hour: u32,
+    coarse: usize,
+    fine: usize,
+    series: usize,
 }
 
 impl Detector {
@@ -62,11 +56,18 @@ impl Detector {
 
     /// The whole state, counts still open included.
     pub fn snapshot(&self) -> Result<Vec<u8>, SnapshotError> {
+        let mut bytes = Vec::new();
+        self.write_snapshot(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The same, without ever holding it as a whole.
+    pub fn write_snapshot(&self, mut to: impl Write) -> Result<(), SnapshotError> {
         let texts = |key: &Key| {
             let error_code = self.names.get(key.error_code).to_owned();
             (self.names.api(*key).map(str::to_owned), error_code)
         };
-        let stored = Stored {
+        let head = Head {
             frontier: self.frontier.0,
             model: self.models(),
             accounts: self
@@ -93,23 +94,21 @@ impl Detector {
                     (account, region, hours.iter().copied().collect())
                 })
                 .collect(),
-            series: self
-                .keys
-                .iter()
-                .zip(&self.series)
-                .map(|(key, series)| {
-                    let (api, error_code) = texts(key);
-                    (api, error_code, series.clone())
-                })
-                .collect(),
-            coarse: lists(&self.callers.coarse),
-            fine: lists(&self.callers.fine),
             incidents: self.incidents.clone(),
-            tally: self.tally.to_bytes()?,
+            swept_hour: self.swept_hour,
+            coarse: self.callers.coarse.len(),
+            fine: self.callers.fine.len(),
+            series: self.series.len(),
         };
-        let mut bytes = VERSION.to_le_bytes().to_vec();
-        bytes.extend(postcard::to_stdvec(&stored)?);
-        Ok(bytes)
+        to.write_all(&VERSION.to_le_bytes())?;
+        let mut to = Frames::to(to);
+        to.put(&head)?;
+        (0..head.coarse as u32).try_for_each(|id| to.put(&self.callers.coarse.get(id)))?;
+        (0..head.fine as u32).try_for_each(|id| to.put(&self.callers.fine.get(id)))?;
+        for (key, series) in self.keys.iter().zip(&self.series) {
+            to.put(&(self.names.api(*key), self.names.get(key.error_code), series))?;
+        }
+        Ok(self.open.write(&mut to)?)
     }
 
     /// A detector that goes on where the snapshot was taken, with the same model and the shipped forecast.
@@ -118,22 +117,30 @@ impl Detector {
     }
 
     /// This detector, still without counts, as it goes on where the snapshot was taken; with the same models.
-    pub fn restored(self, bytes: &[u8]) -> Result<Detector, SnapshotError> {
-        let (version, rest) = bytes.split_first_chunk().ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
-        match u32::from_le_bytes(*version) {
+    pub fn restored(self, mut from: impl Read) -> Result<Detector, SnapshotError> {
+        let mut version = [0; 4];
+        from.read_exact(&mut version)?;
+        match u32::from_le_bytes(version) {
             VERSION => {}
             other => return Err(SnapshotError::Version(other)),
         }
-        let stored: Stored = postcard::from_bytes(rest)?;
-        let mut callers = Callers { fine: dictionary(&stored.fine), ..Callers::new() };
-        stored.coarse.iter().for_each(|list| _ = callers.intern_coarse(&list.each_ref().map(String::as_str)));
-        let (coarse, fine) = (callers.coarse.len() as u32, callers.fine.len() as u32);
+        let mut from = FrameReader::from(from);
+        let head: Head = from.take()?;
         let mut detector = self;
-        if stored.model != detector.models() {
-            return Err(SnapshotError::Model(stored.model, detector.models()));
+        if head.model != detector.models() {
+            return Err(SnapshotError::Model(head.model, detector.models()));
         }
+        let callers = &mut detector.callers;
+        for _ in 0..head.coarse {
+            callers.intern_coarse(&from.take::<[String; 4]>()?.each_ref().map(String::as_str));
+        }
+        for _ in 0..head.fine {
+            callers.fine.intern(&from.take::<[String; 3]>()?.each_ref().map(String::as_str));
+        }
+        let (coarse, fine) = (callers.coarse.len() as u32, callers.fine.len() as u32);
         let mut all_known = true;
-        for (api, error_code, mut series) in stored.series {
+        for _ in 0..head.series {
+            let (api, error_code, mut series): ([String; 5], String, Series) = from.take()?;
             series.renumber(|caller| {
                 all_known &= caller.coarse < coarse && caller.fine < fine;
                 caller
@@ -146,23 +153,23 @@ impl Detector {
             return Err(SnapshotError::Caller);
         }
         detector.rebuild_index();
-        detector.callers = callers;
-        detector.frontier = Minute(stored.frontier);
-        for (account, known) in &stored.accounts {
+        detector.frontier = Minute(head.frontier);
+        detector.swept_hour = head.swept_hour;
+        for (account, known) in &head.accounts {
             let account = detector.names.intern(account);
             detector.accounts.insert(account, *known);
         }
-        detector.organisation.day = stored.organisation.0;
-        for (api, error_code, reached) in &stored.organisation.1 {
+        detector.organisation.day = head.organisation.0;
+        for (api, error_code, reached) in &head.organisation.1 {
             let key = detector.names.key(api.each_ref().map(String::as_str), error_code);
             detector.organisation.reached.insert(key, *reached);
         }
-        for (account, region, hours) in stored.active_hours {
+        for (account, region, hours) in head.active_hours {
             let place = (detector.names.intern(&account), detector.names.intern(&region));
             detector.active_hours.insert(place, hours.into_iter().collect());
         }
-        detector.incidents = stored.incidents;
-        detector.tally = Tally::from_bytes(&stored.tally)?;
+        detector.incidents = head.incidents;
+        detector.open = Open::read(&mut from)?;
         Ok(detector)
     }
 }

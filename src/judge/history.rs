@@ -156,6 +156,17 @@ impl Default for History {
 }
 
 impl History {
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            History::List(list) => list.len() * size_of::<SmallHourMax>(),
+            History::Tables(tables) => {
+                size_of::<Tables>()
+                    + tables.hour_of_week.len() * size_of::<Faded>()
+                    + tables.runs.len() * size_of::<Run>()
+            }
+        }
+    }
+
     /// Notes a minute with `count` calls, with which the last 60 minutes hold `sum_60`. `frozen`: the minute will be
     /// missing from its hour's maxima. Minutes come in ascending order.
     pub fn note(&mut self, minute: u32, count: u32, sum_60: u32, frozen: bool) {

@@ -64,6 +64,24 @@ fn elapsed(steps: u32, half_life: f64) -> f64 {
     (1.0 - decay(steps, half_life)) / (1.0 - decay(1, half_life))
 }
 
+/// Whether any of these minutes, in the order of time, could be scored in a series without a past: fewer calls never are.
+pub fn may_score(minutes: impl Iterator<Item = (u32, u32)>) -> bool {
+    let mut recent = VecDeque::<(u32, u32)>::new();
+    let mut any = false;
+    for (minute, count) in minutes.filter(|(_, count)| *count > 0) {
+        recent.push_back((minute, count));
+        while recent.front().is_some_and(|(old, _)| old + SCALES[3] <= minute) {
+            recent.pop_front();
+        }
+        let sum = |minutes: u32| {
+            let calls = recent.iter().filter(|(old, _)| old + minutes > minute).map(|(_, count)| *count);
+            calls.fold(0, u32::saturating_add)
+        };
+        any |= sum(SCALES[1]) >= GATE_CALLS_5 && sum(SCALES[3]) >= GATE_CALLS_60;
+    }
+    any
+}
+
 /// How far a series went, in short: what may stand for one that has no past.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reached {
@@ -265,6 +283,13 @@ impl Judge {
                 *max = 0;
             }
         }
+    }
+
+    /// About how much memory it takes beside itself; of equal ones, the same.
+    pub fn heap_bytes(&self) -> usize {
+        let hot = self.hot.as_ref().map_or(0, |hot| size_of::<Hot>() + hot.recent.len() * size_of::<(u32, u32)>());
+        let withheld = self.withheld.as_ref().map_or(0, |withheld| withheld.0.len() * size_of::<HourMax>());
+        self.history.heap_bytes() + hot + withheld
     }
 
     /// Sums of the last 1, 5, 15 and 60 minutes, as of the last minute measured.

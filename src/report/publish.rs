@@ -86,6 +86,11 @@ pub fn picture_of(root: &Path, shared_event_id: &str) -> Result<Option<Vec<u8>>,
     let mut counts = rates::read(&root.join("rates"), &[name.clone(), name.all_calls()])?;
     let all_calls = name.error_code.is_some().then(|| counts.remove(&name.all_calls())).flatten();
     let series = counts.remove(&name).unwrap_or_default();
+    // A day may come to the disk in parts: without the burst itself there is nothing to show.
+    let burst = time_of(&start)..=end.as_ref().map_or(time_of(&start), time_of);
+    if !series.iter().any(|(minute, _)| burst.contains(minute)) {
+        return Ok(None);
+    }
     let data_end = series.last().map(|(minute, _)| minute.0 + 1);
     let figure = figure(&start, end.as_ref(), &series, all_calls, data_end);
     Ok(Some(png(&figure_svg(&figure, Form::Picture)?)?))

@@ -99,10 +99,10 @@ fn alerts(thread: &Thread, message: &Message, labels: &BTreeMap<String, String>,
 
 #[cfg(test)]
 mod tests {
-    use super::super::Sink;
-    use super::super::filter::tests::{end, record};
-    use super::super::words::{Words, tests::thread};
     use super::*;
+    use crate::sink::Sink;
+    use crate::sink::filter::tests::{end, record};
+    use crate::sink::words::{Words, tests::thread};
 
     fn told(records: &[crate::insight::trail::TrailRecord]) -> Value {
         let thread = thread(records);

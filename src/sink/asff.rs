@@ -108,8 +108,8 @@ pub fn partition(region: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filter::tests::{end, record};
     use super::*;
+    use crate::sink::filter::tests::{end, record};
 
     #[test]
     fn a_finding_has_all_that_security_hub_asks_for() {

@@ -30,6 +30,7 @@ use super::{Format, asff};
 use crate::event::Minute;
 use crate::report;
 use crate::source::aws;
+use crate::source::sqs::region_of;
 use crate::store;
 
 /// Publishes each record to a topic.
@@ -218,7 +219,7 @@ impl Aws {
     }
 
     async fn enqueue(&self, sqs: &Sqs, line: &Line<'_>, words: &Words) -> Result<Answer, Answer> {
-        let region = sqs.region.clone().or_else(|| queue_region(&sqs.url));
+        let region = sqs.region.clone().or_else(|| region_of(&sqs.url));
         let attributes: serde_json::Map<String, Value> = attributes(line)
             .into_iter()
             .map(|(name, value)| (name.to_owned(), json!({ "DataType": "String", "StringValue": value })))
@@ -349,8 +350,8 @@ impl Aws {
         let url = match target {
             Where::Service(path) => format!("{}{path}", base.trim_end_matches('/')),
             Where::Bucket(bucket, path) => format!("https://{bucket}.s3.{region}.{suffix}{path}"),
-            // A queue's URL is an address already, but for stand-ins that listen elsewhere.
-            Where::Url(url) => own.map_or_else(|| url.to_owned(), |own| format!("{}/", own.trim_end_matches('/'))),
+            // A queue's URL tells the host, but for stand-ins that listen elsewhere; the queue is named within.
+            Where::Url(url) => format!("{}/", own.unwrap_or_else(|| origin(url)).trim_end_matches('/')),
         };
         let identity = self.credentials(config).await?.into();
         let mut settings = SigningSettings::default();
@@ -458,11 +459,11 @@ fn arn_region<'a>(arn: &'a str, service: &str) -> Option<&'a str> {
     }
 }
 
-/// The Region of `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`.
-fn queue_region(url: &str) -> Option<String> {
-    let uri: http::Uri = url.parse().ok()?;
-    let mut parts = uri.host()?.split('.');
-    (parts.next() == Some("sqs")).then(|| parts.next()).flatten().map(str::to_owned)
+/// Scheme, host and port.
+fn origin(url: &str) -> String {
+    let end = url.find("://").map_or(0, |at| at + 3);
+    let length = url[end..].find('/').map_or(url.len(), |at| end + at);
+    url[..length].to_owned()
 }
 
 /// Percent-encoded, but for what needs no escape anywhere; and slashes of a path.
@@ -480,8 +481,8 @@ fn escaped(text: &str, is_path: bool) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filter::tests::record;
     use super::*;
+    use crate::sink::filter::tests::record;
 
     #[test]
     fn keys_are_those_of_cloudtrail_and_stay() {
@@ -500,9 +501,8 @@ mod tests {
         for wrong in ["", "arn:aws:sqs:eu-west-1:1:q", "arn:aws:sns::1:t", "arn:aws:sns:eu-west-1:1:"] {
             assert_eq!(arn_region(wrong, "sns"), None, "{wrong}");
         }
-        let region = queue_region("https://sqs.cn-north-1.amazonaws.com.cn/123456789012/q");
-        assert_eq!(region.as_deref(), Some("cn-north-1"));
-        assert_eq!(queue_region("http://127.0.0.1:5000/123456789012/q"), None);
+        assert_eq!(origin("https://sqs.us-east-1.amazonaws.com/123456789012/q"), "https://sqs.us-east-1.amazonaws.com");
+        assert_eq!(origin("http://127.0.0.1:5000"), "http://127.0.0.1:5000");
         assert_eq!([suffix("cn-north-1"), suffix("us-gov-west-1")], ["amazonaws.com.cn", "amazonaws.com"]);
     }
 

@@ -133,7 +133,10 @@ pub struct Thread {
     /// Members beyond those that are kept.
     pub more: u32,
     /// There is something to tell.
-    changed: bool,
+    pub changed: bool,
+    /// It was told all of it, and is to be looked at once more for its chart.
+    #[serde(skip)]
+    chart_due: bool,
     changed_s: i64,
     pub receipt: Receipt,
 }
@@ -147,6 +150,7 @@ impl Thread {
             members: Vec::new(),
             more: 0,
             changed: false,
+            chart_due: false,
             changed_s: now_s,
             receipt: Receipt::default(),
         }
@@ -279,12 +283,10 @@ impl Board {
 
     /// Early words that a killed process left behind are taken back.
     pub fn expire(&mut self, now_s: i64) {
-        for thread in &mut self.threads {
-            for member in &mut thread.members {
-                if member.provisional && !member.withdrawn && now_s - member.start_s > PROVISIONAL_S {
-                    member.withdrawn = true;
-                    (thread.changed, thread.changed_s) = (true, now_s);
-                }
+        for thread in self.threads.iter_mut().filter(|thread| now_s - thread.changed_s > PROVISIONAL_S) {
+            for member in thread.members.iter_mut().filter(|member| member.provisional && !member.withdrawn) {
+                member.withdrawn = true;
+                (thread.changed, thread.changed_s) = (true, now_s);
             }
         }
     }
@@ -298,10 +300,21 @@ impl Board {
         }
     }
 
+    /// Incidents that were told without a chart, and have ended, are looked at again: the counts of a day come to the
+    /// disk when it is over.
+    pub fn await_charts(&mut self, every_s: i64, until_s: i64, now_s: i64) {
+        for thread in &mut self.threads {
+            let receipt = &thread.receipt;
+            let waits = receipt.told_end && !receipt.chart && now_s - thread.changed_s < until_s;
+            thread.chart_due |= waits && !thread.is_digest && now_s - receipt.told_s >= every_s;
+        }
+    }
+
     /// The first that there is something to tell of.
     pub fn due(&mut self, per_hour: Option<u32>, now_s: i64) -> Option<&mut Thread> {
         let room = self.has_room(per_hour, now_s);
-        self.threads.iter_mut().find(|thread| thread.changed && (!thread.is_digest || thread.receipt.told || room))
+        let is_due = |thread: &Thread| thread.changed && (!thread.is_digest || thread.receipt.told || room);
+        self.threads.iter_mut().find(|thread| is_due(thread) || thread.chart_due)
     }
 
     /// It was told, or given up.
@@ -310,7 +323,7 @@ impl Board {
             if thread.is_digest && !thread.receipt.told {
                 self.begun_s.push_back(now_s);
             }
-            thread.changed = false;
+            (thread.changed, thread.chart_due) = (false, false);
             (thread.receipt.told, thread.receipt.told_s) = (true, now_s);
             thread.receipt.told_end = thread.is_over();
         }
@@ -319,8 +332,8 @@ impl Board {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filter::tests::{end, record};
     use super::*;
+    use crate::sink::filter::tests::{end, record};
 
     const NOW_S: i64 = 1_772_633_600;
 

@@ -140,7 +140,10 @@ impl Follower {
         loop {
             // Before lines: what was told early is settled by them.
             while let Ok(word) = early.try_recv() {
-                self.hear(&word).await;
+                tokio::select! {
+                    () = self.hear(&word, failures > 0) => {}
+                    () = stop.cancelled() => return,
+                }
             }
             let safe = *end.borrow_and_update();
             let sent = tokio::select! {
@@ -154,7 +157,10 @@ impl Follower {
                         changed = end.changed() => if changed.is_err() {
                             return;
                         },
-                        Some(word) = early.recv() => self.hear(&word).await,
+                        Some(word) = early.recv() => tokio::select! {
+                            () = self.hear(&word, false) => {}
+                            () = stop.cancelled() => return,
+                        },
                         () = tokio::time::sleep(TICK) => {}
                         () = stop.cancelled() => return,
                     }
@@ -271,8 +277,9 @@ impl Follower {
         self.progress.refused();
     }
 
-    /// An early word. Records are sent once, without a promise; people's messages are kept up to date, as by final ones.
-    async fn hear(&mut self, word: &str) {
+    /// An early word. Records are sent once, without a promise, and not to a receiver that is down; people's messages
+    /// are kept up to date, as by final ones.
+    async fn hear(&mut self, word: &str, is_down: bool) {
         let now_s = now_s();
         let record = serde_json::from_str::<TrailRecord>(word).ok();
         let settled = serde_json::from_str::<Settled>(word).ok().filter(|_| record.is_none());
@@ -286,6 +293,7 @@ impl Follower {
                 let other = settled.final_shared_event_id.as_deref();
                 self.journal.state.board.settle(&settled.shared_event_id, other, withdrawn, now_s);
             }
+            (Outlet::Records(_), ..) if is_down => {}
             (Outlet::Records(records), Some(record), _) if self.filter.passes(&record) => {
                 if self.early_sent.len() >= EARLY_MAX {
                     self.early_sent.clear();
@@ -314,4 +322,188 @@ fn backoff(failures: u32) -> Duration {
     let most = RETRY.saturating_mul(1 << failures.min(10)).min(RETRY_MAX);
     let share = f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 1_000.0;
     most.mul_f64(0.5 + share / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use serde_json::{Value, json};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::secret::Secret;
+    use crate::sink::filter::tests::{end, record};
+    use crate::sink::{PagerDuty, Slack, Webhook};
+
+    /// Requests as they come: path and body.
+    type Requests = Arc<Mutex<Vec<(String, Value)>>>;
+
+    /// Answers every request as Slack would, which suits the others too.
+    async fn serve(listener: TcpListener, requests: Requests) {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(answer(stream, requests.clone()));
+        }
+    }
+
+    async fn answer(mut stream: TcpStream, requests: Requests) {
+        let mut text = Vec::new();
+        let mut part = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut part).await {
+            text.extend_from_slice(&part[..read]);
+            let Some(head) = text.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+            let begin = String::from_utf8_lossy(&text[..head]).to_lowercase();
+            let length =
+                begin.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+            if text.len() < head + 4 + length {
+                continue;
+            }
+            let path = begin.split(' ').nth(1).unwrap_or_default().to_owned();
+            let body = serde_json::from_slice(&text[head + 4..]).unwrap_or_default();
+            requests.lock().expect("a list").push((path, body));
+            let body = r#"{"ok":true,"ts":"1.2","channel":"C1"}"#;
+            let answer =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+            let _ = stream.write_all(answer.as_bytes()).await;
+            return;
+        }
+    }
+
+    async fn until(requests: &Requests, count: usize) -> Vec<(String, Value)> {
+        for _ in 0..500 {
+            if requests.lock().expect("a list").len() >= count {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // What should not come has a moment to do so.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        std::mem::take(&mut requests.lock().expect("a list"))
+    }
+
+    fn line(record: &TrailRecord) -> String {
+        serde_json::to_string(record).expect("JSON") + "\n"
+    }
+
+    #[tokio::test]
+    async fn an_early_word_is_told_at_once_and_confirmed_in_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let insights = folder.path().join("insights.jsonl");
+        std::fs::write(&insights, "").expect("written");
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "hush").expect("written");
+        let secret = Secret::read(&format!("file:{}", secret.display())).expect("a secret");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let base = format!("http://{}", listener.local_addr().expect("an address"));
+        let requests = Requests::default();
+        tokio::spawn(serve(listener, requests.clone()));
+        let slack = || Slack {
+            channel: Some("C1".to_owned()),
+            token: Some(secret.clone()),
+            url: Some(base.clone()),
+            chart: Some(false),
+            ..Slack::default()
+        };
+        let open = || {
+            let sinks = vec![Sink { slack: Some(slack()), ..Sink::default() }];
+            open(sinks, &insights, 0).expect("opened").pop().expect("a follower")
+        };
+        let mut early = record();
+        early.highwater.as_mut().expect("ours").provisional = true;
+
+        let stop = CancellationToken::new();
+        let (end_sender, _) = watch::channel(0);
+        let (words, inbox) = mpsc::channel(EARLY_MAX);
+        let running = tokio::spawn(open().run(end_sender.subscribe(), inbox, stop.clone()));
+        words.send(line(&early)).await.expect("heard");
+        let told = until(&requests, 1).await;
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].0, "/chat.postmessage");
+        assert!(told[0].1["text"].as_str().is_some_and(|text| text.contains("early word")), "{}", told[0].1);
+
+        // The final record changes the same message, after a restart too.
+        stop.cancel();
+        running.await.expect("ended");
+        let stop = CancellationToken::new();
+        let (words, inbox) = mpsc::channel(EARLY_MAX);
+        let running = tokio::spawn(open().run(end_sender.subscribe(), inbox, stop.clone()));
+        let settled = json!({ "sharedEventID": early.shared_event_id, "outcome": "confirmed" });
+        words.send(settled.to_string()).await.expect("heard");
+        std::fs::write(&insights, line(&record()) + &line(&end())).expect("written");
+        let start = line(&record()).len() as u64;
+        end_sender.send_replace(start);
+        let told = until(&requests, 1).await;
+        assert_eq!((told.len(), told[0].0.as_str(), &told[0].1["ts"]), (1, "/chat.update", &json!("1.2")));
+        assert!(told[0].1["text"].as_str().is_some_and(|text| text.contains("(ongoing since 14:07 UTC)")));
+        end_sender.send_replace(start + line(&end()).len() as u64);
+        let told = until(&requests, 1).await;
+        assert!(told[0].1["text"].as_str().is_some_and(|text| text.contains("ended 14:41 UTC, 34 min")));
+
+        // Nothing was there after all.
+        early.shared_event_id = "other".to_owned();
+        words.send(line(&early)).await.expect("heard");
+        words.send(json!({ "sharedEventID": "other", "outcome": "withdrawn" }).to_string()).await.expect("heard");
+        let told = until(&requests, 2).await;
+        assert!(told.last().is_some_and(|(_, body)| body.to_string().contains("withdrawn")) || told.is_empty());
+        // The last one who could say something is gone: so is the sink.
+        drop((end_sender, words));
+        running.await.expect("ended");
+    }
+
+    #[tokio::test]
+    async fn records_wait_for_a_dead_receiver_and_early_words_do_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let insights = folder.path().join("insights.jsonl");
+        std::fs::write(&insights, format!("no record\n{}", line(&record()))).expect("written");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        drop(listener);
+        let webhook = Webhook { url: Some(format!("http://{address}/hook")), ..Webhook::default() };
+        let sinks = vec![Sink { webhook: Some(webhook), ..Sink::default() }];
+        let follower = open(sinks, &insights, 0).expect("opened").pop().expect("a follower");
+        let (progress, stop) = (follower.progress(), CancellationToken::new());
+        let length = std::fs::metadata(&insights).expect("a file").len();
+        let (end_sender, end) = watch::channel(length);
+        let (words, inbox) = mpsc::channel(EARLY_MAX);
+        let running = tokio::spawn(follower.run(end, inbox, stop.clone()));
+        // What is no record was refused before anything was sent.
+        for _ in 0..1_000 {
+            if progress.figures().refused == 1 && progress.figures().failures > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!((progress.figures().refused, progress.figures().sent), (1, 0));
+        words.send(line(&record())).await.expect("heard");
+        let requests = Requests::default();
+        tokio::spawn(serve(TcpListener::bind(address).await.expect("the same port"), requests.clone()));
+        let told = until(&requests, 1).await;
+        assert_eq!(told.len(), 1, "the record, not the word");
+        assert_eq!(progress.figures().position_bytes, length);
+        stop.cancel();
+        running.await.expect("ended");
+        drop((end_sender, words));
+    }
+
+    #[test]
+    fn sinks_have_names_of_their_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let insights = folder.path().join("insights.jsonl");
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "hush").expect("written");
+        let routing_key = Secret::read(&format!("file:{}", secret.display())).expect("a secret");
+        let duty = |name: Option<&str>| Sink {
+            name: name.map(str::to_owned),
+            pagerduty: Some(PagerDuty { routing_key: routing_key.clone(), url: None }),
+            ..Sink::default()
+        };
+        let followers = open(vec![duty(None), duty(Some("night")), duty(None)], &insights, 0).expect("opened");
+        let names: Vec<&str> = followers.iter().map(Follower::name).collect();
+        assert_eq!(names, ["pagerduty", "night", "pagerduty-3"]);
+        let twice = open(vec![duty(Some("a")), duty(Some("a"))], &insights, 0);
+        assert!(twice.is_err_and(|error| error.to_string().contains("called a")));
+        let wrong = open(vec![duty(None), Sink::default()], &insights, 0);
+        assert!(wrong.is_err_and(|error| error.to_string().contains("sink 2")));
+    }
 }

@@ -204,10 +204,10 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Sink;
-    use super::super::filter::tests::{end, record};
-    use super::super::words::{Words, tests::thread};
     use super::*;
+    use crate::sink::Sink;
+    use crate::sink::filter::tests::{end, record};
+    use crate::sink::words::{Words, tests::thread};
 
     fn mail() -> Mail {
         Mail {

@@ -200,6 +200,18 @@ fn check_url(field: &str, url: &str) -> Result<(), String> {
     }
 }
 
+/// One that a token goes to: in the clear only within this machine. Tells nothing of the URL, which may be secret too.
+fn check_private_url(field: &str, url: &str) -> Result<(), String> {
+    check_url(field, url)?;
+    let uri: http::Uri = url.parse().unwrap_or_default();
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    match uri.scheme_str() == Some("https") || is_here {
+        true => Ok(()),
+        false => Err(format!("{field}: a secret would go there in the clear; use https://")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -239,6 +251,14 @@ mod tests {
         for wrong in ["", "example.com", "ftp://example.com", "https://", "https:// x"] {
             assert!(url(wrong).is_err_and(|error| error.contains("url")), "{wrong}");
         }
+    }
+
+    #[test]
+    fn secrets_do_not_travel_in_the_clear() {
+        for fine in ["https://slack.com/api", "http://127.0.0.1:8080", "http://[::1]/api", "http://localhost/x"] {
+            assert_eq!(check_private_url("url", fine), Ok(()), "{fine}");
+        }
+        assert!(check_private_url("url", "http://chat.example/hush").is_err_and(|error| !error.contains("hush")));
     }
 
     #[test]

@@ -186,8 +186,8 @@ fn without_nulls(value: &mut Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::filter::tests::{end, record};
     use super::*;
+    use crate::sink::filter::tests::{end, record};
 
     #[test]
     fn a_start_creates_and_an_end_closes_the_same_finding() {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::board::Thread;
 use super::request::{Answer, Http};
 use super::words::{Message, rfc3339, shortened};
-use super::{Severity, check_url};
+use super::{Severity, check_private_url};
 use crate::secret::Secret;
 
 const EVENTS: &str = "https://events.pagerduty.com/v2/enqueue";
@@ -30,7 +30,7 @@ pub struct PagerDuty {
 
 impl PagerDuty {
     pub fn check(&self) -> Result<(), String> {
-        check_url("pagerduty.url", self.url.as_deref().unwrap_or(EVENTS))
+        check_private_url("pagerduty.url", self.url.as_deref().unwrap_or(EVENTS))
     }
 
     pub async fn tell(&self, http: &Http, thread: &Thread, message: &Message) -> Answer {
@@ -101,10 +101,10 @@ fn trigger(thread: &Thread, message: &Message) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Sink;
-    use super::super::filter::tests::record;
-    use super::super::words::{Words, tests::thread};
     use super::*;
+    use crate::sink::Sink;
+    use crate::sink::filter::tests::record;
+    use crate::sink::words::{Words, tests::thread};
 
     #[test]
     fn an_alert_is_what_pagerduty_expects() {

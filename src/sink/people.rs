@@ -26,12 +26,18 @@ pub struct People {
 /// Alertmanager forgets with a restart, and ends what it does not hear of again.
 const REMIND_S: i64 = 300;
 
+/// How often, and for how long after an incident, it is looked whether its chart can be drawn.
+const CHART_EVERY_S: i64 = 1_800;
+const CHART_UNTIL_S: i64 = 2 * 86_400;
+
 impl People {
     /// What has changed by the time alone.
     pub fn tick(&self, board: &mut Board, now_s: i64) {
         board.expire(now_s);
-        if matches!(self.target, Target::Alertmanager(..)) {
-            board.remind(REMIND_S, now_s);
+        match &self.target {
+            Target::Alertmanager(..) => board.remind(REMIND_S, now_s),
+            Target::Slack(slack, _) if slack.has_charts() => board.await_charts(CHART_EVERY_S, CHART_UNTIL_S, now_s),
+            _ => {}
         }
     }
 

@@ -108,9 +108,9 @@ pub fn note_open(state: &mut State, record: &TrailRecord) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Sink;
-    use super::super::filter::tests::{end, record};
     use super::*;
+    use crate::sink::Sink;
+    use crate::sink::filter::tests::{end, record};
 
     #[test]
     fn records_are_written_in_every_format() {

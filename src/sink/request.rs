@@ -1,6 +1,7 @@
 //! Requests over HTTP and HTTPS with the system's certificates, and what an answer means. Knows no receiver.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -72,7 +73,7 @@ impl Reply {
 }
 
 #[derive(Clone)]
-pub struct Http(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub struct Http(Arc<Client<HttpsConnector<HttpConnector>, Full<Bytes>>>);
 
 impl Http {
     pub fn new() -> anyhow::Result<Http> {
@@ -82,7 +83,7 @@ impl Http {
             .https_or_http()
             .enable_http1()
             .build();
-        Ok(Http(Client::builder(TokioExecutor::new()).build(connector)))
+        Ok(Http(Arc::new(Client::builder(TokioExecutor::new()).build(connector))))
     }
 
     /// The answer, or why there is none. No error names the URL, which may hold a secret.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::board::Thread;
 use super::request::{Answer, Http, Reply};
 use super::words::{Message, shortened};
-use super::{Severity, check_url};
+use super::{Severity, check_private_url};
 use crate::secret::Secret;
 
 /// Slack's own limits are 3,000 characters in a block and 4,000 in a message.
@@ -72,15 +72,17 @@ impl Slack {
     pub fn check(&self) -> Result<(), String> {
         match (&self.token, &self.channel, &self.webhook_url) {
             (Some(_), Some(channel), None) if !channel.is_empty() => {
-                check_url("slack.url", self.url.as_deref().unwrap_or(API))
+                check_private_url("slack.url", self.url.as_deref().unwrap_or(API))
             }
-            (None, None, Some(url)) => check_url("slack.webhook_url", url.reveal()),
+            (None, None, Some(url)) => check_private_url("slack.webhook_url", url.reveal()),
             _ => Err("slack: needs token and channel, or else webhook_url".to_owned()),
         }
     }
 
     pub async fn tell(&self, http: &Http, thread: &mut Thread, message: &Message, state: &Path) -> Answer {
         let told = match (&self.token, &self.webhook_url) {
+            // Only the chart is missing.
+            _ if !thread.changed => Ok(()),
             (Some(token), _) => self.post(http, token, thread, message).await,
             (None, Some(url)) => self.hook(http, url, thread, message).await,
             // The configuration was checked.
@@ -89,11 +91,16 @@ impl Slack {
         if let Err(answer) = told {
             return answer;
         }
-        if let Some(token) = self.token.as_ref().filter(|_| self.chart != Some(false)) {
+        if let Some(token) = self.token.as_ref().filter(|_| self.has_charts()) {
             // A chart is a help, no promise: the message stands without it.
             let _ = self.chart(http, token, thread, state).await;
         }
         Answer::Taken
+    }
+
+    /// An incoming webhook takes no files.
+    pub fn has_charts(&self) -> bool {
+        self.token.is_some() && self.chart != Some(false)
     }
 
     async fn post(&self, http: &Http, token: &Secret, thread: &mut Thread, message: &Message) -> Result<(), Answer> {
@@ -235,10 +242,10 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Sink;
-    use super::super::filter::tests::{end, record};
-    use super::super::words::{Words, tests::thread};
     use super::*;
+    use crate::sink::Sink;
+    use crate::sink::filter::tests::{end, record};
+    use crate::sink::words::{Words, tests::thread};
 
     fn told(sink: &Sink, records: &[crate::insight::trail::TrailRecord]) -> Value {
         let thread = thread(records);

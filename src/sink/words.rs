@@ -189,10 +189,10 @@ pub fn shortened(text: &str, characters_max: usize) -> String {
 
 #[cfg(test)]
 pub mod tests {
-    use super::super::board::Board;
-    use super::super::filter::tests::{end, record};
     use super::*;
     use crate::insight::trail::TrailRecord;
+    use crate::sink::board::Board;
+    use crate::sink::filter::tests::{end, record};
 
     pub const NOW_S: i64 = 1_772_633_600;
 

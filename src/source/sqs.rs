@@ -323,7 +323,7 @@ impl State {
 
 /// Of `https://sqs.REGION.amazonaws.com/...`, also with `.cn`, `sqs-fips`, `api.aws` and a VPC endpoint's name before it;
 /// and of the old `REGION.queue.amazonaws.com`.
-fn region_of(url: &str) -> Option<String> {
+pub fn region_of(url: &str) -> Option<String> {
     let host = url.split("://").nth(1)?.split(['/', ':']).next()?;
     let ours = ["amazonaws.com", "amazonaws.com.cn", "api.aws", "api.amazonwebservices.com.cn"];
     let name = ours.iter().find_map(|end| host.strip_suffix(end)?.strip_suffix('.'))?;

@@ -1,5 +1,6 @@
-//! Counts per series and minute as Parquet, one file per UTC day: `rates/date=2026-03-04/rates.parquet`. Minutes
-//! without calls are not there. Knows the columns; not what is unusual about a count.
+//! Counts per series and minute as Parquet, by UTC day: `rates/date=2026-03-04/rates.parquet`; a day that is written in
+//! parts has `rates-000001.parquet` and so on beside it, each minute of a series in one of them. Minutes without calls
+//! are not there. Knows the columns; not what is unusual about a count.
 //!
 //! Columns: `account`, `region`, `event_source`, `event_name`, `event_category`, `error_code` (null: all calls of the
 //! API, reads and writes, with or without an error), `minute` (UTC), `count`.
@@ -13,41 +14,66 @@ use polars::prelude::{
     Series, TimeUnit,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::StoreError;
 use crate::detector::Advance;
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::trail::TrailRecord;
-use crate::window::{Api, Attribute};
+use crate::window::{Attribute, Dictionary};
 
-/// One row.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// One row, in numbers of [`RatesWriter::names`].
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Row {
-    api: Api,
-    error_code: Option<String>,
-    minute: i64,
+    name: u32,
+    minute: u32,
     count: u64,
 }
 
-/// The day, the API's fields, and the rest of a [`Row`].
-type Stored = (i64, [String; 5], Option<String>, i64, u64);
+/// Rows and texts of days that are not complete, and how many parts they have.
+type Stored<'a> = (Vec<(i64, u32, Vec<Row>)>, Vec<[&'a str; 6]>);
+type StoredOwned = (Vec<(i64, u32, Vec<Row>)>, Vec<[String; 6]>);
 
-/// Writes days once they are complete.
+/// Rows that wait for the end of their day.
+#[derive(Default)]
+struct Day {
+    /// Written already.
+    parts: u32,
+    rows: Vec<Row>,
+}
+
+/// Writes days once they are complete, and large ones in parts.
 pub struct RatesWriter {
     root: PathBuf,
-    open: BTreeMap<i64, Vec<Row>>,
+    open: BTreeMap<i64, Day>,
+    /// The API's fields and the error code (empty: all calls) of the rows that wait.
+    names: Dictionary<6>,
+    part_rows: usize,
 }
+
+/// A scan's days are one file each, unless they are so large that few could read them: a gigabyte in memory.
+const PART_ROWS: usize = 1 << 23;
+
+/// What lives beside others keeps few: polars takes some hundred bytes a row while it writes.
+pub const PART_ROWS_SMALL: usize = 1 << 17;
 
 impl RatesWriter {
     /// Writes below `root`, which is made with the first day.
     pub fn new(root: PathBuf) -> RatesWriter {
-        RatesWriter { root, open: BTreeMap::new() }
+        RatesWriter { root, open: BTreeMap::new(), names: Dictionary::default(), part_rows: PART_ROWS }
+    }
+
+    /// Writes a part once so many rows wait. When follows from what was added alone, so that adding it again after a
+    /// kill writes the same files again.
+    pub fn in_parts(self, part_rows: usize) -> RatesWriter {
+        RatesWriter { part_rows, ..self }
     }
 
     /// Takes in closed minutes and writes the days that are complete.
     pub fn add(&mut self, advance: &Advance) -> Result<(), StoreError> {
         for calls in advance.closed.calls.chunk_by(|a, b| (a.api, a.minute) == (b.api, b.minute)) {
-            let api = Api::from_fields(advance.closed.api(calls[0].api));
-            let minute = i64::from(calls[0].minute);
+            let [account, region, source, event, category] = advance.closed.api(calls[0].api);
+            let minute = calls[0].minute;
             let mut errors: BTreeMap<&str, u64> = BTreeMap::new();
             for call in calls {
                 let code = advance.closed.caller(call.caller)[Attribute::ErrorCode as usize];
@@ -56,39 +82,59 @@ impl RatesWriter {
                 }
             }
             let count = calls.iter().map(|call| u64::from(call.count)).sum();
-            let rows = self.open.entry(Minute(minute).day()).or_default();
-            rows.push(Row { api: api.clone(), error_code: None, minute, count });
-            rows.extend(errors.into_iter().map(|(code, count)| Row {
-                api: api.clone(),
-                error_code: Some(code.to_owned()),
-                minute,
-                count,
-            }));
+            let day = self.open.entry(Minute(i64::from(minute)).day()).or_default();
+            for (code, count) in std::iter::once(("", count)).chain(errors) {
+                let name = self.names.intern(&[account, region, source, event, category, code]);
+                day.rows.push(Row { name, minute, count });
+            }
         }
         let open = self.open.split_off(&advance.frontier.day());
         for (day, rows) in std::mem::replace(&mut self.open, open) {
-            self.write_day(day, rows)?;
+            self.write_part(day, &rows, false)?;
         }
+        if self.waiting() >= self.part_rows {
+            self.write_parts()?;
+        } else if self.waiting() == 0 {
+            self.names = Dictionary::default();
+        }
+        Ok(())
+    }
+
+    fn waiting(&self) -> usize {
+        self.open.values().map(|day| day.rows.len()).sum()
+    }
+
+    /// Writes what waits, as further parts of days that are not complete.
+    pub fn write_parts(&mut self) -> Result<(), StoreError> {
+        for (day, mut rows) in std::mem::take(&mut self.open) {
+            if !rows.rows.is_empty() {
+                self.write_part(day, &rows, true)?;
+                rows = Day { parts: rows.parts + 1, rows: Vec::new() };
+            }
+            self.open.insert(day, rows);
+        }
+        self.names = Dictionary::default();
         Ok(())
     }
 
     /// The rows of days that are not complete, for [`RatesWriter::reopen`].
     pub fn open_bytes(&self) -> Result<Vec<u8>, postcard::Error> {
-        let rows = self.open.iter().flat_map(|(day, rows)| rows.iter().map(move |row| (day, row)));
-        let stored: Vec<Stored> = rows
-            .map(|(day, row)| {
-                (*day, row.api.fields().map(str::to_owned), row.error_code.clone(), row.minute, row.count)
-            })
-            .collect();
+        let days = self.open.iter().map(|(day, rows)| (*day, rows.parts, rows.rows.clone())).collect();
+        let stored: Stored = (days, (0..self.names.len() as u32).map(|name| self.names.get(name)).collect());
         postcard::to_stdvec(&stored)
     }
 
     /// Takes such rows back in.
     pub fn reopen(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
-        let stored: Vec<Stored> = postcard::from_bytes(bytes)?;
-        for (day, fields, error_code, minute, count) in stored {
-            let api = Api::from_fields(fields.each_ref().map(String::as_str));
-            self.open.entry(day).or_default().push(Row { api, error_code, minute, count });
+        let (days, names): StoredOwned = postcard::from_bytes(bytes)?;
+        for name in &names {
+            self.names.intern(&name.each_ref().map(String::as_str));
+        }
+        for (day, parts, rows) in days {
+            if rows.iter().any(|row| row.name as usize >= self.names.len()) {
+                return Err(postcard::Error::SerdeDeCustom);
+            }
+            self.open.insert(day, Day { parts, rows });
         }
         Ok(())
     }
@@ -99,39 +145,53 @@ impl RatesWriter {
         let io = |source| StoreError::Io { path: self.root.display().to_string(), source };
         fs::create_dir_all(&self.root).map_err(io)?;
         for (day, rows) in std::mem::take(&mut self.open) {
-            self.write_day(day, rows)?;
+            self.write_part(day, &rows, false)?;
         }
         Ok(())
     }
 
-    fn write_day(&self, day: i64, mut rows: Vec<Row>) -> Result<(), StoreError> {
-        rows.sort_unstable();
+    /// Writes a day's rows that wait: all of the day, unless there are parts or `more` may come.
+    fn write_part(&self, day: i64, Day { parts, rows }: &Day, more: bool) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let file =
+            if *parts == 0 && !more { "rates.parquet".to_owned() } else { format!("rates-{:06}.parquet", parts + 1) };
+        let mut ranks: Vec<u32> = (0..self.names.len() as u32).collect();
+        ranks.sort_unstable_by(|&a, &b| self.names.get(a).cmp(&self.names.get(b)));
+        let mut rank = vec![0; ranks.len()];
+        ranks.iter().enumerate().for_each(|(place, &name)| rank[name as usize] = place);
+        let mut rows = rows.clone();
+        rows.sort_unstable_by_key(|row| (rank[row.name as usize], row.minute));
         let date = Minute(day * MINUTES_PER_DAY).to_string();
         let folder = self.root.join(format!("date={}", &date[..10.min(date.len())]));
-        let path = folder.join("rates.parquet");
+        let path = folder.join(&file);
         let io = |source| StoreError::Io { path: path.display().to_string(), source };
         let parquet = |source| StoreError::Parquet { path: path.display().to_string(), source };
         fs::create_dir_all(&folder).map_err(io)?;
-        let text = |name: &str, of: fn(&Row) -> &str| -> Column {
-            Series::new(name.into(), rows.iter().map(of).collect::<Vec<_>>()).into_column()
+        let text = |name: &str, field: usize| -> Column {
+            let values: Vec<&str> = rows.iter().map(|row| self.names.get(row.name)[field]).collect();
+            Series::new(name.into(), values).into_column()
         };
-        let errors: Vec<Option<&str>> = rows.iter().map(|row| row.error_code.as_deref()).collect();
-        let minutes = Series::new("minute".into(), rows.iter().map(|row| row.minute * 60_000).collect::<Vec<_>>())
+        let code = |row: &Row| Some(self.names.get(row.name)[5]).filter(|code| !code.is_empty());
+        let errors: Vec<Option<&str>> = rows.iter().map(code).collect();
+        let minutes = rows.iter().map(|row| i64::from(row.minute) * 60_000).collect::<Vec<_>>();
+        let minutes = Series::new("minute".into(), minutes)
             .cast(&DataType::Datetime(TimeUnit::Milliseconds, None))
             .map_err(parquet)?;
         let columns = vec![
-            text("account", |row| &row.api.account_id),
-            text("region", |row| &row.api.region),
-            text("event_source", |row| &row.api.event_source),
-            text("event_name", |row| &row.api.event_name),
-            text("event_category", |row| row.api.category.as_str()),
+            text("account", 0),
+            text("region", 1),
+            text("event_source", 2),
+            text("event_name", 3),
+            text("event_category", 4),
             Series::new("error_code".into(), errors).into_column(),
             minutes.into_column(),
             Series::new("count".into(), rows.iter().map(|row| row.count as i64).collect::<Vec<_>>()).into_column(),
         ];
         let mut frame = DataFrame::new(rows.len(), columns).map_err(parquet)?;
         // Under another name until complete, so that a reader never meets half a file.
-        let partial = folder.join(".rates.parquet.partial");
+        let partial = folder.join(format!(".{file}.partial"));
         let file = File::create(&partial).map_err(io)?;
         ParquetWriter::new(file)
             .with_compression(ParquetCompression::Zstd(None))
@@ -175,17 +235,29 @@ impl Name {
     }
 }
 
+/// A whole day, or a part of one.
+fn is_part(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.starts_with("rates") && name.ends_with(".parquet")
+}
+
 /// Reads the counts of some series from all days below `root`.
 pub fn read(root: &Path, names: &[Name]) -> Result<HashMap<Name, Counts>, StoreError> {
     let mut counts: HashMap<Name, Counts> = names.iter().map(|name| (name.clone(), Vec::new())).collect();
     let io = |path: &Path, source| StoreError::Io { path: path.display().to_string(), source };
-    let mut days: Vec<PathBuf> = fs::read_dir(root)
-        .map_err(|error| io(root, error))?
-        .map(|entry| entry.map(|entry| entry.path().join("rates.parquet")))
-        .collect::<Result<_, _>>()
-        .map_err(|error| io(root, error))?;
-    days.sort();
-    for path in days.iter().filter(|path| path.exists()) {
+    let listed = |folder: &Path| -> Result<Vec<PathBuf>, StoreError> {
+        let entries = fs::read_dir(folder).map_err(|error| io(folder, error))?;
+        entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| io(folder, error))
+    };
+    let mut files = Vec::new();
+    for folder in listed(root)?.iter().filter(|folder| folder.is_dir()) {
+        files.extend(listed(folder)?.into_iter().filter(|path| is_part(path)));
+    }
+    files.sort();
+    for path in &files {
         let parquet = |source| StoreError::Parquet { path: path.display().to_string(), source };
         let file = File::open(path).map_err(|error| io(path, error))?;
         let frame = ParquetReader::new(file).finish().map_err(parquet)?;

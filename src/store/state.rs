@@ -1,50 +1,119 @@
 //! A snapshot file: bytes with a checksum, replaced as a whole or not at all. Knows nothing of what the bytes mean.
 
 use std::fs::{self, File};
-use std::io::Write;
-use std::path::Path;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Crc;
 
 use super::StoreError;
 
 /// First bytes of the file: what it is, and the layout that follows: length and CRC-32 of the content, then the content.
 const MAGIC: &[u8; 8] = b"hwstate1";
 
+const HEAD: usize = 20;
+
 /// Writes beside the old file, flushes to the disk, then takes its place.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let io = |source| StoreError::Io { path: path.display().to_string(), source };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let partial = folder.join(format!(".{name}.partial"));
-    let mut file = File::create(&partial).map_err(io)?;
-    file.write_all(MAGIC).map_err(io)?;
-    file.write_all(&(content.len() as u64).to_le_bytes()).map_err(io)?;
-    file.write_all(&checksum(content).to_le_bytes()).map_err(io)?;
-    file.write_all(content).map_err(io)?;
-    file.sync_all().map_err(io)?;
-    fs::rename(&partial, path).map_err(io)?;
-    // The new name must survive a power cut too.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
+    let mut writer = Writer::create(path).map_err(io)?;
+    writer.write_all(content).map_err(io)?;
+    writer.finish().map(|_| ()).map_err(io)
+}
+
+/// The same for a content that is never held as a whole.
+pub struct Writer {
+    path: PathBuf,
+    partial: PathBuf,
+    file: BufWriter<File>,
+    length: u64,
+    crc: Crc,
+}
+
+impl Writer {
+    pub fn create(path: &Path) -> io::Result<Writer> {
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let partial = folder(path).join(format!(".{name}.partial"));
+        let mut file = BufWriter::with_capacity(1 << 18, File::create(&partial)?);
+        file.write_all(&[0; HEAD])?;
+        Ok(Writer { path: path.to_owned(), partial, file, length: 0, crc: Crc::new() })
+    }
+
+    /// Says how long the content was, and gives it its place.
+    pub fn finish(self) -> io::Result<u64> {
+        let mut file = self.file.into_inner().map_err(|error| error.into_error())?;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(MAGIC)?;
+        file.write_all(&self.length.to_le_bytes())?;
+        file.write_all(&self.crc.sum().to_le_bytes())?;
+        file.sync_all()?;
+        fs::rename(&self.partial, &self.path)?;
+        // The new name must survive a power cut too.
+        File::open(folder(&self.path)).and_then(|folder| folder.sync_all())?;
+        Ok(self.length)
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.length += bytes.len() as u64;
+        self.crc.update(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Looks through all of it once, piece by piece; then it can be read from its beginning. And its length.
+pub fn open(path: &Path) -> Result<(BufReader<File>, u64), StoreError> {
+    let io = |source| StoreError::Io { path: path.display().to_string(), source };
+    let damaged = |reason: &str| StoreError::Damaged { path: path.display().to_string(), reason: reason.to_owned() };
+    let mut file = BufReader::with_capacity(1 << 18, File::open(path).map_err(io)?);
+    let mut head = [0; HEAD];
+    if file.read_exact(&mut head).is_err() || &head[..8] != MAGIC {
+        return Err(damaged("not a snapshot of Highwater"));
+    }
+    let (mut length, mut crc) = (0, Crc::new());
+    loop {
+        let piece = file.fill_buf().map_err(io)?;
+        if piece.is_empty() {
+            break;
+        }
+        crc.update(piece);
+        let read = piece.len();
+        length += read as u64;
+        file.consume(read);
+    }
+    if head[8..16] != u64::to_le_bytes(length) || head[16..] != crc.sum().to_le_bytes() {
+        return Err(damaged("the snapshot is incomplete or damaged; take an older one or start afresh"));
+    }
+    file.seek(SeekFrom::Start(HEAD as u64)).map_err(io)?;
+    Ok((file, length))
 }
 
 /// Reads what was written; anything else is refused.
 pub fn read(path: &Path) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = fs::read(path).map_err(|source| StoreError::Io { path: path.display().to_string(), source })?;
-    let damaged = |reason: &str| StoreError::Damaged { path: path.display().to_string(), reason: reason.to_owned() };
-    const HEAD: usize = 20;
-    if bytes.len() < HEAD || &bytes[..8] != MAGIC {
-        return Err(damaged("not a snapshot of Highwater"));
-    }
-    let (length, sum) = (&bytes[8..16], &bytes[16..HEAD]);
-    if length != ((bytes.len() - HEAD) as u64).to_le_bytes() || sum != checksum(&bytes[HEAD..]).to_le_bytes() {
-        return Err(damaged("the snapshot is incomplete or damaged; take an older one or start afresh"));
-    }
-    bytes.drain(..HEAD);
+    let (mut file, _) = open(path)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(|source| StoreError::Io { path: path.display().to_string(), source })?;
     Ok(bytes)
 }
 
 /// CRC-32.
 pub fn checksum(content: &[u8]) -> u32 {
-    let mut crc = flate2::Crc::new();
+    let mut crc = Crc::new();
     crc.update(content);
     crc.sum()
 }

@@ -6,7 +6,7 @@
 //! the CRC-32 of its bytes, both 32 bits, least significant first, then the bytes.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::WatchError;
@@ -31,8 +31,28 @@ pub(super) struct Journal {
 /// What was found.
 pub(super) struct Recovered {
     pub(super) journal: Journal,
-    pub(super) snapshot: Option<Vec<u8>>,
-    pub(super) entries: Vec<Vec<u8>>,
+    pub(super) snapshot: Option<BufReader<File>>,
+    pub(super) entries: Entries,
+}
+
+/// Whole entries one by one: together they may be larger than the memory.
+pub(super) struct Entries {
+    file: BufReader<File>,
+    left: u64,
+}
+
+impl Iterator for Entries {
+    type Item = io::Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        Some(
+            next_entry(&mut self.file, &mut self.left)
+                .and_then(|entry| entry.map(|(entry, _)| entry).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())),
+        )
+    }
 }
 
 impl Journal {
@@ -53,27 +73,29 @@ impl Journal {
         }
         let path = directory.join("snapshot");
         let (number, snapshot) = if path.exists() {
-            let mut bytes = state::read(&path)?;
-            let Some((number, _)) = bytes.split_first_chunk() else {
+            let (mut file, length) = state::open(&path)?;
+            let mut number = [0; 8];
+            if file.read_exact(&mut number).is_err() {
                 let reason = "the snapshot is too short".to_owned();
                 return Err(WatchError::Damaged { path: path.display().to_string(), reason });
-            };
-            let number = u64::from_le_bytes(*number);
-            bytes.drain(..8);
-            (number, Some(bytes))
+            }
+            (u64::from_le_bytes(number), Some((file, length)))
         } else {
             (0, None)
         };
         let path = journal_path(directory, number);
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(failed(&path))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(failed(&path))?;
-        let (entries, length) = split(&bytes)
+        let file = OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(failed(&path))?;
+        let bytes = file.metadata().map_err(failed(&path))?.len();
+        let read = || File::open(&path).map(|file| BufReader::with_capacity(1 << 18, file)).map_err(failed(&path));
+        let length = whole(read()?, bytes)
+            .map_err(failed(&path))?
             .map_err(|reason| WatchError::Damaged { path: path.display().to_string(), reason: reason.to_owned() })?;
-        if length < bytes.len() as u64 {
+        if length < bytes {
             file.set_len(length).map_err(failed(&path))?;
         }
-        let snapshot_bytes = snapshot.as_ref().map_or(0, |snapshot| snapshot.len() as u64);
+        let entries = Entries { file: read()?, left: length };
+        let snapshot_bytes = snapshot.as_ref().map_or(0, |(_, length)| *length);
+        let snapshot = snapshot.map(|(file, _)| file);
         let journal = Journal { directory: directory.to_owned(), _lock: lock, number, file, length, snapshot_bytes };
         journal.forget_older();
         Ok(Recovered { journal, snapshot, entries })
@@ -109,18 +131,23 @@ impl Journal {
         self.length > SNAPSHOT_BYTES_MIN.max(2 * self.snapshot_bytes)
     }
 
-    /// Replaces snapshot and journal: the former stands for all entries so far.
-    pub(super) fn snapshot(&mut self, content: &[u8]) -> Result<(), WatchError> {
+    /// Replaces snapshot and journal: the former, which is written as it comes, stands for all entries so far.
+    pub(super) fn snapshot(
+        &mut self,
+        write: impl FnOnce(&mut state::Writer) -> Result<(), WatchError>,
+    ) -> Result<(), WatchError> {
         let number = self.number + 1;
         let path = journal_path(&self.directory, number);
         let failed = |source| WatchError::Io { path: path.display().to_string(), source };
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(&path).map_err(failed)?;
         file.sync_all().map_err(failed)?;
-        let mut bytes = Vec::with_capacity(8 + content.len());
-        bytes.extend(number.to_le_bytes());
-        bytes.extend(content);
-        state::write(&self.directory.join("snapshot"), &bytes)?;
-        (self.number, self.file, self.length, self.snapshot_bytes) = (number, file, 0, content.len() as u64);
+        let path = self.directory.join("snapshot");
+        let failed = |source| WatchError::Io { path: path.display().to_string(), source };
+        let mut content = state::Writer::create(&path).map_err(failed)?;
+        content.write_all(&number.to_le_bytes()).map_err(failed)?;
+        write(&mut content)?;
+        let length = content.finish().map_err(failed)?;
+        (self.number, self.file, self.length, self.snapshot_bytes) = (number, file, 0, length);
         self.forget_older();
         Ok(())
     }
@@ -141,31 +168,51 @@ fn journal_path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("journal-{number}"))
 }
 
-/// The whole entries, and how many bytes they take. An entry cut short at the end was never promised to anyone.
-fn split(bytes: &[u8]) -> Result<(Vec<Vec<u8>>, u64), &'static str> {
-    let (mut entries, mut at) = (Vec::new(), 0);
-    while let Some(head) = bytes.get(at..at + HEAD) {
-        let word = |from: usize| u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]]);
-        let (length, checksum) = (word(0) as usize, word(4));
-        let end = at + HEAD + length;
-        let Some(entry) = bytes.get(at + HEAD..end) else { break };
-        if length == 0 || state::checksum(entry) != checksum {
-            if bytes[end..].iter().any(|byte| *byte != 0) {
-                return Err(
+/// The next entry of `left` bytes, and whether its checksum is right; none where it is cut short.
+fn next_entry(file: &mut impl Read, left: &mut u64) -> io::Result<Option<(Vec<u8>, bool)>> {
+    if *left < HEAD as u64 {
+        return Ok(None);
+    }
+    let mut head = [0; HEAD];
+    file.read_exact(&mut head)?;
+    let word = |from: usize| u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]]);
+    let (length, checksum) = (u64::from(word(0)), word(4));
+    if *left - (HEAD as u64) < length {
+        return Ok(None);
+    }
+    let mut entry = Vec::new();
+    file.take(length).read_to_end(&mut entry)?;
+    *left -= HEAD as u64 + length;
+    let right = length > 0 && entry.len() as u64 == length && state::checksum(&entry) == checksum;
+    Ok(Some((entry, right)))
+}
+
+/// How many bytes the whole entries take. An entry cut short at the end was never promised to anyone.
+fn whole(mut file: impl Read, bytes: u64) -> io::Result<Result<u64, &'static str>> {
+    let (mut left, mut length) = (bytes, 0);
+    while let Some((_, right)) = next_entry(&mut file, &mut left)? {
+        if !right {
+            let mut rest = Vec::new();
+            file.read_to_end(&mut rest)?;
+            if rest.iter().any(|byte| *byte != 0) {
+                return Ok(Err(
                     "an entry is damaged and others follow it; the state cannot be trusted: start afresh with an empty directory",
-                );
+                ));
             }
             break;
         }
-        entries.push(entry.to_vec());
-        at = end;
+        length = bytes - left;
     }
-    Ok((entries, at as u64))
+    Ok(Ok(length))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn all(entries: Entries) -> Vec<Vec<u8>> {
+        entries.collect::<Result<_, _>>().expect("entries")
+    }
 
     #[test]
     fn what_was_appended_is_there_after_any_cut_and_nothing_else() {
@@ -179,7 +226,7 @@ mod tests {
         let mut kept = 0;
         for cut in 0..=whole.len() {
             fs::write(&path, &whole[..cut]).expect("cut");
-            let found = Journal::open(folder.path()).expect("opened").entries;
+            let found = all(Journal::open(folder.path()).expect("opened").entries);
             assert!(found.len() >= kept && found[..] == entries[..found.len()], "cut at {cut}");
             kept = found.len();
         }
@@ -190,8 +237,9 @@ mod tests {
             fs::write(&path, &bytes).expect("damaged");
             // Refused, or, in what might be the last entry, dropped; never another entry.
             if let Ok(recovered) = Journal::open(folder.path()) {
-                assert!(recovered.entries.iter().zip(&entries).all(|(a, b)| a == b), "byte {place}");
-                assert!(recovered.entries.len() < entries.len());
+                let found = all(recovered.entries);
+                assert!(found.iter().zip(&entries).all(|(a, b)| a == b), "byte {place}");
+                assert!(found.len() < entries.len());
             }
         }
     }
@@ -201,14 +249,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut journal = Journal::open(folder.path()).expect("opened").journal;
         journal.append(b"before").expect("appended");
-        journal.snapshot(b"all of it").expect("taken");
+        let failed = |source| WatchError::Io { path: "snapshot".to_owned(), source };
+        journal.snapshot(|file| file.write_all(b"all of it").map_err(failed)).expect("taken");
         journal.append(b"after").expect("appended");
         assert!(matches!(Journal::open(folder.path()), Err(WatchError::Locked { .. })));
         drop(journal);
         // Left behind by a kill between the new journal and the new snapshot.
         fs::write(journal_path(folder.path(), 2), b"").expect("a file");
         let recovered = Journal::open(folder.path()).expect("opened");
-        assert_eq!((recovered.snapshot, recovered.entries), (Some(b"all of it".to_vec()), vec![b"after".to_vec()]));
+        let mut snapshot = Vec::new();
+        recovered.snapshot.expect("one").read_to_end(&mut snapshot).expect("read");
+        assert_eq!((snapshot, all(recovered.entries)), (b"all of it".to_vec(), vec![b"after".to_vec()]));
         assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 3);
     }
 }

@@ -23,9 +23,9 @@ use crate::insight::mute::Mutes;
 use crate::insight::trail::TrailRecord;
 use crate::insight::{Insight, State};
 use crate::run::{self, Bounds, Intake, Reject, SKEW_MINUTES, identity};
-use crate::store::rates::RatesWriter;
+use crate::store::rates::{PART_ROWS_SMALL, RatesWriter};
 use crate::store::{Account, Objects, RecordCounts, StoreError, SummaryFile, Timings, write_summary};
-use crate::window::Tally;
+use crate::window::{FrameReader, Frames, Tally};
 pub use early::Early;
 use journal::{Journal, Recovered};
 use lags::Lags;
@@ -63,7 +63,23 @@ pub struct Options {
     pub clock: Clock,
     /// Under [`Clock::Wall`]: the lateness follows from what was observed, once enough was.
     pub learns_lateness: bool,
+    /// A ceiling of the process's memory in bytes, held by forgetting the series that were not called for longest.
+    pub memory: Option<u64>,
 }
+
+/// What the program takes before it knows anything: code, buffers, a part of the rates being written.
+const MEMORY_FIXED: u64 = 80 << 20;
+
+/// The least ceiling that leaves room for anything.
+pub const MEMORY_MIN: u64 = 128 << 20;
+
+/// Of what is left, the part that open minutes may take; what they do not take is the series'.
+fn open_share(memory: u64) -> u64 {
+    memory.saturating_sub(MEMORY_FIXED) / 2
+}
+
+/// So many rows are closed at once, however far the frontier goes: closing takes a hundred bytes a row.
+const STEP_ROWS: usize = 1 << 18;
 
 /// Objects may come this much later than others that were delivered after them; only then is a day of delivery over.
 const REORDER_MINUTES: i64 = 6 * 60;
@@ -105,16 +121,17 @@ struct Entry {
     /// As JSON, where they are others than before.
     mutes: Option<String>,
     lags: Vec<(u16, u64)>,
+    /// The ceiling in force: what is forgotten follows from it and from what came before, so a replay forgets the same.
+    memory: Option<u64>,
 }
 
 /// An object that was read: when it was delivered, and what tells it from others.
 type Seen = (i64, u64, u64);
 
-/// All that a snapshot holds.
+/// What a snapshot holds beside the objects seen and the detector, which follow it.
 #[derive(Serialize, Deserialize)]
-struct Stored {
-    detector: Vec<u8>,
-    seen: Vec<Seen>,
+struct Head {
+    seen: usize,
     counters: RecordCounts,
     objects: ObjectCounts,
     newest: i64,
@@ -129,6 +146,7 @@ struct Stored {
     told: u64,
     incidents: u64,
     lags: Lags,
+    evicted: u64,
 }
 
 /// What was closed of an account's Region.
@@ -145,6 +163,8 @@ pub struct Committed {
     pub insights: Vec<Insight>,
     /// Under [`Clock::Wall`]: incidents in minutes that may still grow, and what became of earlier ones.
     pub early: Vec<Early>,
+    /// Minutes were closed before their time, for want of memory.
+    pub closed_early: bool,
     /// The whole state was written anew.
     pub snapshot_taken: bool,
 }
@@ -175,6 +195,8 @@ pub struct Watch {
     told: u64,
     incidents: u64,
     lags: Lags,
+    /// Series forgotten for want of memory.
+    evicted: u64,
     insights: Lines,
     near: Lines,
     rejects: Lines,
@@ -189,8 +211,13 @@ impl Watch {
             path: directory.join("snapshot").display().to_string(),
             reason: format!("it cannot be read ({error}); start afresh with an empty directory"),
         };
-        let stored: Option<Stored> = snapshot.map(|bytes| postcard::from_bytes(&bytes).map_err(damaged)).transpose()?;
-        let ends = stored.as_ref().map_or([0; 3], |stored| [stored.insights_end, stored.near_end, stored.rejects_end]);
+        let unread = |source: std::io::Error| WatchError::Damaged {
+            path: directory.join("snapshot").display().to_string(),
+            reason: format!("it cannot be read ({source}); start afresh with an empty directory"),
+        };
+        let mut snapshot = snapshot.map(FrameReader::from);
+        let head: Option<Head> = snapshot.as_mut().map(FrameReader::take).transpose().map_err(unread)?;
+        let ends = head.as_ref().map_or([0; 3], |head| [head.insights_end, head.near_end, head.rejects_end]);
         let lines = |name: &str, end: u64| Lines::open(&directory.join(name), end);
         let mut watch = Watch {
             options,
@@ -214,22 +241,27 @@ impl Watch {
             told: 0,
             incidents: 0,
             lags: Lags::default(),
+            evicted: 0,
             insights: lines("insights.jsonl", ends[0])?,
             near: lines("near.jsonl", ends[1])?,
             rejects: lines("rejects.jsonl", ends[2])?,
-            rates: RatesWriter::new(directory.join("rates")),
+            rates: RatesWriter::new(directory.join("rates")).in_parts(PART_ROWS_SMALL),
         };
-        if let Some(stored) = stored {
-            watch.detector = watch.detector.restored(&stored.detector)?;
-            watch.see(stored.seen);
-            (watch.counters, watch.objects, watch.newest) = (stored.counters, stored.objects, stored.newest);
-            watch.rates.reopen(&stored.rates).map_err(damaged)?;
-            watch.set_mutes(&stored.mutes)?;
-            (watch.muted, watch.accounts) = (stored.muted, stored.accounts);
-            (watch.told, watch.incidents, watch.lags) = (stored.told, stored.incidents, stored.lags);
+        if let (Some(head), Some(mut from)) = (head, snapshot) {
+            for _ in 0..head.seen {
+                let seen = from.take().map_err(unread)?;
+                watch.see([seen]);
+            }
+            watch.detector = watch.detector.restored(from.into_inner())?;
+            (watch.counters, watch.objects, watch.newest) = (head.counters, head.objects, head.newest);
+            watch.rates.reopen(&head.rates).map_err(damaged)?;
+            watch.set_mutes(&head.mutes)?;
+            (watch.muted, watch.accounts) = (head.muted, head.accounts);
+            (watch.told, watch.incidents, watch.evicted) = (head.told, head.incidents, head.evicted);
+            watch.lags = head.lags;
         }
         for bytes in entries {
-            let entry: Entry = postcard::from_bytes(&bytes).map_err(damaged)?;
+            let entry: Entry = postcard::from_bytes(&bytes.map_err(unread)?).map_err(damaged)?;
             let tally = Tally::from_bytes(&entry.tally).map_err(damaged)?;
             watch.apply(entry, tally)?;
             watch.flush()?;
@@ -253,6 +285,11 @@ impl Watch {
 
     pub fn series_count(&self) -> usize {
         self.detector.series_count()
+    }
+
+    /// Series forgotten for want of memory so far.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     /// Where all of it is kept.
@@ -371,6 +408,10 @@ impl Watch {
     fn commit_up_to(&mut self, frontier: Minute) -> Result<Committed, WatchError> {
         // What an earlier commit could not say comes first.
         self.flush()?;
+        // Open minutes that take more than their share are closed early: what comes for them later is late.
+        let early = self.options.memory.map(|memory| self.detector.open_within(open_share(memory)));
+        let closed_early = early.is_some_and(|early| early > frontier.max(self.detector.frontier()));
+        let frontier = frontier.max(early.unwrap_or(frontier));
         let unchanged = frontier <= self.detector.frontier()
             && self.fresh.is_empty()
             && self.fresh_objects == ObjectCounts::default()
@@ -390,6 +431,7 @@ impl Watch {
             frontier: frontier.0,
             mutes: self.fresh_mutes.as_ref().map(Mutes::to_json),
             lags: (0..).zip(self.intake.lags.iter().copied()).filter(|(_, count)| *count > 0).collect(),
+            memory: self.options.memory,
         };
         let bytes = postcard::to_stdvec(&entry).map_err(SnapshotError::from)?;
         if let Err(error) = self.journal.append(&bytes) {
@@ -416,7 +458,7 @@ impl Watch {
         if !insights.is_empty() {
             self.summarise();
         }
-        let mut committed = Committed { insights, early, snapshot_taken: false };
+        let mut committed = Committed { insights, early, closed_early, snapshot_taken: false };
         if self.journal.wants_snapshot() {
             self.take_snapshot()?;
             committed.snapshot_taken = true;
@@ -441,8 +483,23 @@ impl Watch {
         if Minute(entry.frontier) <= self.detector.frontier() {
             return Ok(Vec::new());
         }
-        let advance = self.detector.advance(Minute(entry.frontier), self.options.run.threads);
+        let (mut insights, mut over) = (Vec::new(), false);
+        while !over {
+            let frontier = Minute(entry.frontier);
+            let step = self.detector.step(STEP_ROWS).filter(|step| *step < frontier);
+            over = step.is_none();
+            insights.extend(self.advance(step.unwrap_or(frontier))?);
+        }
         self.lags.roll_to(self.detector.frontier().day());
+        self.forget();
+        if let Some(memory) = entry.memory {
+            self.evicted += self.detector.shrink(memory.saturating_sub(MEMORY_FIXED)) as u64;
+        }
+        Ok(insights)
+    }
+
+    fn advance(&mut self, frontier: Minute) -> Result<Vec<Insight>, WatchError> {
+        let advance = self.detector.advance(frontier, self.options.run.threads);
         self.counters.scored += advance.events;
         self.counters.duplicate += advance.closed.duplicates;
         for insight in &advance.insights {
@@ -461,7 +518,10 @@ impl Watch {
         }
         advance.near.iter().for_each(|near| self.near.push(&near.to_record()));
         self.rates.add(&advance)?;
-        self.forget();
+        // Who is told of an incident wants to see its numbers.
+        if !advance.insights.is_empty() {
+            self.rates.write_parts()?;
+        }
         Ok(advance.insights)
     }
 
@@ -517,7 +577,7 @@ impl Watch {
         let _ = write_summary(self.directory(), &summary);
     }
 
-    fn see(&mut self, all: Vec<Seen>) {
+    fn see(&mut self, all: impl IntoIterator<Item = Seen>) {
         for seen in all {
             let (delivered, hash, length) = seen;
             self.by_identity.insert((hash, length), delivered);
@@ -544,9 +604,8 @@ impl Watch {
     /// Writes the whole state down, so that starting again is quick.
     pub fn take_snapshot(&mut self) -> Result<(), WatchError> {
         self.flush()?;
-        let stored = Stored {
-            detector: self.detector.snapshot()?,
-            seen: self.seen.iter().copied().collect(),
+        let head = Head {
+            seen: self.seen.len(),
             counters: self.counters,
             objects: self.objects,
             newest: self.newest,
@@ -560,9 +619,16 @@ impl Watch {
             told: self.told,
             incidents: self.incidents,
             lags: self.lags.clone(),
+            evicted: self.evicted,
         };
         self.summarise();
-        self.journal.snapshot(&postcard::to_stdvec(&stored).map_err(SnapshotError::from)?)
+        let (seen, detector) = (&self.seen, &self.detector);
+        self.journal.snapshot(|file| {
+            let mut frames = Frames::to(&mut *file);
+            frames.put(&head).map_err(SnapshotError::from)?;
+            seen.iter().try_for_each(|seen| frames.put(seen)).map_err(SnapshotError::from)?;
+            Ok(detector.write_snapshot(file)?)
+        })
     }
 }
 

@@ -3,6 +3,8 @@
 //! Knows no clock, no file and no baseline: the caller says how far time is complete.
 
 mod dictionary;
+mod frames;
+mod open;
 
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
@@ -15,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::event::{Category, Event, Minute};
 use dictionary::HASH_SEED;
 pub use dictionary::{Dictionary, OTHER};
+pub use frames::{FrameReader, Frames};
+pub use open::{Open, OpenMinute};
 
 /// What of a caller is told in an attribution. The order is the order of the fields of [`Caller`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -249,25 +253,6 @@ impl Tally {
     /// The fields of the APIs that anything is counted under.
     pub fn apis(&self) -> impl Iterator<Item = [&str; 5]> {
         (0..self.apis.len() as u32).map(|id| self.apis.get(id))
-    }
-
-    /// The minutes of some APIs as they stand, which may still grow. What is here stays here.
-    pub fn peek(&mut self, apis: &[[String; 5]]) -> Closed {
-        let mut wanted = vec![false; self.apis.len()];
-        for api in apis {
-            let id = self.apis.intern(&api.each_ref().map(String::as_str)) as usize;
-            if let Some(wanted) = wanted.get_mut(id) {
-                *wanted = true;
-            }
-        }
-        let (mut names, mut callers) = (Dictionary::default(), Dictionary::default());
-        let mut rows = Vec::new();
-        for row in self.hours.iter().flat_map(|(_, rows)| rows).filter(|row| wanted[row.api as usize]) {
-            let api = names.intern(&self.apis.get(row.api));
-            let caller = callers.intern(&self.callers.get(row.caller));
-            rows.push(Row { api, caller, ..*row });
-        }
-        Closed::from_rows(names, callers, rows)
     }
 
     /// Takes out all minutes before `frontier`, without duplicates, in an order that depends on the events alone.

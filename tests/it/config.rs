@@ -280,5 +280,5 @@ fn what_the_sidecar_reads_is_checked_and_told_by_line() {
 fn the_schema_that_is_shipped_is_the_one_of_this_version() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/highwater.schema.json");
     let shipped: Value = serde_json::from_str(&fs::read_to_string(&path).expect("the schema")).expect("JSON");
-    assert_eq!(shipped, schema(), "make it anew: highwater schema > deploy/highwater.schema.json");
+    assert!(shipped == schema(), "make it anew: highwater schema > deploy/highwater.schema.json");
 }

@@ -8,7 +8,9 @@ use std::path::Path;
 use highwater::event::Minute;
 use highwater::insight::mute::Mutes;
 use highwater::insight::{Insight, State};
+use highwater::run;
 use highwater::source::{self, Object};
+use highwater::store::rates::{self, Name};
 use highwater::train::simulate::{self, simulate};
 use highwater::watch::{Clock, Committed, Delivery, Early, Options, Watch, WatchError};
 
@@ -32,7 +34,11 @@ fn trail(seed: u64, root: &Path) -> Vec<Object> {
 }
 
 fn open(state: &Path) -> Result<Watch, WatchError> {
-    Watch::open(state, Options { run: scan_options(), clock: Clock::Delivery, learns_lateness: false }, detector())
+    Watch::open(
+        state,
+        Options { run: scan_options(), clock: Clock::Delivery, learns_lateness: false, memory: None },
+        detector(),
+    )
 }
 
 fn delivery(object: &Object) -> Delivery {
@@ -161,7 +167,7 @@ fn the_wall_clock_closes_what_the_sources_are_known_to_have_given() {
     let folder = tempfile::tempdir().expect("a folder");
     let objects = trail(3, folder.path());
     let options = highwater::run::Options { lateness_minutes: 240, ..scan_options() };
-    let options = Options { run: options, clock: Clock::Wall, learns_lateness: false };
+    let options = Options { run: options, clock: Clock::Wall, learns_lateness: false, memory: None };
     let mut watch = Watch::open(&folder.path().join("state"), options, detector()).expect("opened");
     let (mut told, mut early, mut late_words) = (Vec::new(), HashMap::new(), 0);
     let mut note = |committed: Committed, told: &mut Vec<Insight>| {
@@ -246,4 +252,139 @@ fn a_mute_keeps_its_word_across_kills_and_is_recorded() {
         }
     }
     assert_eq!(starts.len(), 0);
+}
+
+/// Records of many series in each of many hours: JSON lines, one object for each hour.
+fn many_series(hours: i64, series: u64) -> Vec<Delivery> {
+    let mut random = Random(7);
+    (0..hours)
+        .map(|hour| {
+            let lines: String = (0..series)
+                .map(|_| {
+                    let (name, second) = (random.below(series * 4), random.below(3_600) as i64);
+                    let time = Minute(minute(0).0 + hour * 60 + second / 60);
+                    let id = random.next();
+                    format!(
+                        r#"{{"eventVersion":"1.11","eventTime":"{time}","eventSource":"ec2.amazonaws.com","eventName":"Call{name}","awsRegion":"us-east-1","sourceIPAddress":"10.0.0.1","userAgent":"agent","readOnly":false,"eventID":"{id:036x}","eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"000000000001","eventCategory":"Management","userIdentity":{{"type":"AssumedRole","arn":"arn:aws:sts::000000000001:assumed-role/r/s","accountId":"000000000001"}}}}"#
+                    ) + "\n"
+                })
+                .collect();
+            let arrived = Minute(minute(0).0 + hour * 60 + 60);
+            Delivery { name: format!("push {hour}"), bytes: lines.into_bytes(), arrived }
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_forgotten_for_want_of_memory_is_the_same_after_any_kill() {
+    const MIB: u64 = 1 << 20;
+    let deliveries = many_series(40, 2_000);
+    let run = |memory: Option<u64>, kills: u64| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options =
+            Options { run: run::Options { lateness_minutes: 90, ..scan_options() }, clock: Clock::Wall, memory };
+        let open = || Watch::open(folder.path(), options.clone(), detector()).expect("opened");
+        let mut random = Random(kills);
+        let mut watch = open();
+        let mut told = Vec::new();
+        for delivery in &deliveries {
+            watch.take(delivery);
+            let committed = watch.commit(Some(delivery.arrived)).expect("committed");
+            assert!(!committed.closed_early);
+            told.push((watch.evicted(), watch.counters()));
+            match random.below(3) {
+                _ if kills == 0 => {}
+                0 => {
+                    drop(watch);
+                    watch = open();
+                }
+                1 => watch.take_snapshot().expect("a snapshot"),
+                _ => {}
+            }
+        }
+        watch.finish().expect("finished");
+        let lines = |name: &str| fs::read_to_string(folder.path().join(name)).expect("lines");
+        (told, lines("insights.jsonl"), lines("near.jsonl"), watch.series_count())
+    };
+    let free = run(None, 0);
+    assert_eq!(free.0.last().map(|told| told.0), Some(0));
+    // Room for a part of the series, beside what the program takes for itself.
+    let bound = Some(82 * MIB);
+    let whole = run(bound, 0);
+    assert!(whole.0.last().is_some_and(|told| told.0 > 1_000), "{:?}", whole.0.last());
+    assert!(whole.3 < free.3 / 2, "{} of {}", whole.3, free.3);
+    for kills in 1..4 {
+        assert_eq!(run(bound, kills), whole);
+    }
+}
+
+#[test]
+fn open_minutes_beyond_their_share_are_closed_early_and_every_record_is_counted() {
+    let deliveries = many_series(30, 4_000);
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = run::Options { lateness_minutes: 20 * 60, ..scan_options() };
+    // What is left for open minutes holds about ten hours.
+    let options = Options { run, clock: Clock::Wall, memory: Some((80 << 20) + 2 * 40_000 * 18) };
+    let mut watch = Watch::open(folder.path(), options, detector()).expect("opened");
+    let mut early = 0;
+    for delivery in &deliveries {
+        watch.take(delivery);
+        early += u32::from(watch.commit(Some(delivery.arrived)).expect("committed").closed_early);
+        let counters = watch.counters();
+        // A commit late: what has just come is measured with the next one.
+        assert!(counters.open <= 44_000, "{counters:?}");
+        assert_eq!(counters.read, counters.scored + counters.duplicate + counters.late + counters.open);
+    }
+    assert!(early > 10, "{early}");
+}
+
+#[test]
+fn the_parts_of_a_day_of_rates_read_back_as_the_whole() {
+    let deliveries = many_series(40, 8_000);
+    let read = |kills: bool| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || {
+            let run = run::Options { lateness_minutes: 60, ..scan_options() };
+            Watch::open(folder.path(), Options { run, clock: Clock::Wall, memory: None }, detector()).expect("opened")
+        };
+        let mut watch = open();
+        for (place, delivery) in deliveries.iter().enumerate() {
+            watch.take(delivery);
+            watch.commit(Some(delivery.arrived)).expect("committed");
+            if kills && place % 3 == 0 {
+                drop(watch);
+                watch = open();
+            }
+        }
+        watch.finish().expect("finished");
+        let names: Vec<Name> = (0..32_000)
+            .map(|name| Name {
+                account: "000000000001".to_owned(),
+                region: "us-east-1".to_owned(),
+                event_source: "ec2.amazonaws.com".to_owned(),
+                event_name: format!("Call{name}"),
+                category: "Management".to_owned(),
+                error_code: None,
+            })
+            .collect();
+        let counts = rates::read(&folder.path().join("rates"), &names).expect("rates");
+        let files = walk(&folder.path().join("rates"));
+        (files, counts)
+    };
+    let (files, counts) = read(false);
+    assert!(files.iter().any(|file| file.ends_with("rates-000002.parquet")), "{files:?}");
+    let total: u64 = counts.values().flatten().map(|(_, count)| count).sum();
+    assert_eq!(total, 40 * 8_000);
+    assert_eq!(read(true), (files, counts));
+}
+
+fn walk(folder: &Path) -> Vec<String> {
+    let mut files: Vec<String> = Vec::new();
+    for day in fs::read_dir(folder).expect("listed").flatten() {
+        for file in fs::read_dir(day.path()).expect("listed").flatten() {
+            files.push(format!("{}/{}", day.file_name().to_string_lossy(), file.file_name().to_string_lossy()));
+        }
+    }
+    files.sort();
+    files
 }

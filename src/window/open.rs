@@ -1,0 +1,479 @@
+//! [`Open`]: the rows that no frontier has passed yet, by minute. A busy sidecar holds millions of them for half an hour,
+//! so a row is sixteen bytes here, and closing touches only what it closes. Knows no clock.
+
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
+use std::io::{self, Read, Write};
+
+use foldhash::quality::FixedState;
+use hashbrown::HashTable;
+use serde::{Deserialize, Serialize};
+
+use super::frames::{FrameReader, Frames};
+use super::{Attribute, CALLER_FIELDS, Closed, Dictionary, EventId, HASH_SEED, Row, Tally};
+use crate::event::Minute;
+
+/// 96 bits of the event ID's 128: they tell two events of one minute and API apart as surely. All zero: no ID.
+type ShortId = [u32; 3];
+
+fn short(EventId([high, low]): EventId) -> ShortId {
+    if (high, low) == (0, 0) {
+        return [0; 3];
+    }
+    let short = [(high >> 32) as u32 ^ high as u32, (low >> 32) as u32, low as u32];
+    if short == [0; 3] { [1, 0, 0] } else { short }
+}
+
+fn long([high, middle, low]: ShortId) -> EventId {
+    EventId([u64::from(high), u64::from(middle) << 32 | u64::from(low)])
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Slim {
+    kind: u32,
+    id: ShortId,
+}
+
+/// What many rows have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Kind {
+    api: u32,
+    caller: u32,
+    addendum: bool,
+    read_only: bool,
+}
+
+/// Rows come in pieces of this many, so that a minute that grows is never copied and what one minute gives back fits
+/// the next.
+const PIECE_ROWS: usize = 1_024;
+
+#[derive(Default)]
+struct Bag(Vec<Vec<Slim>>);
+
+impl Bag {
+    fn push(&mut self, row: Slim) {
+        match self.0.last_mut() {
+            Some(piece) if piece.len() < PIECE_ROWS => piece.push(row),
+            Some(_) => {
+                let mut piece = Vec::with_capacity(PIECE_ROWS);
+                piece.push(row);
+                self.0.push(piece);
+            }
+            // Most minutes of a small trail hold a handful.
+            None => self.0.push(vec![row]),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &Slim> {
+        self.0.iter().flatten()
+    }
+}
+
+/// Rows of one API in one open minute, duplicates among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenMinute {
+    pub minute: u32,
+    pub count: u32,
+    /// Those with an error code.
+    pub failed: u32,
+}
+
+#[derive(Default)]
+pub struct Open {
+    apis: Dictionary<5>,
+    callers: Dictionary<CALLER_FIELDS>,
+    kinds: Vec<Kind>,
+    /// Numbers of kinds.
+    table: HashTable<u32>,
+    minutes: BTreeMap<u32, Bag>,
+    rows: usize,
+    /// Closed since names that nothing needs were last thrown away.
+    closed: usize,
+    /// By number of the API, in the order of time; kept once somebody has asked for it.
+    counts: Option<Vec<Vec<OpenMinute>>>,
+}
+
+/// Fewer names are not worth throwing away.
+const CLOSED_MIN: usize = 65_536;
+
+const BYTES_PER_ROW: usize = 18;
+
+impl Open {
+    /// Rows not closed yet.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// About how much memory the rows take; what the same rows take is the same.
+    pub fn bytes(&self) -> u64 {
+        (self.rows * BYTES_PER_ROW) as u64
+    }
+
+    /// The first minute from which on the rows take at most so many bytes.
+    pub fn first_within(&self, bytes: u64) -> Minute {
+        let mut rows = (bytes / BYTES_PER_ROW as u64) as usize;
+        for (minute, bag) in self.minutes.iter().rev() {
+            match rows.checked_sub(bag.len()) {
+                Some(left) => rows = left,
+                None => return Minute(i64::from(*minute) + 1),
+            }
+        }
+        Minute(0)
+    }
+
+    /// The minute before which lie at least so many rows, and not many more; none where there are fewer.
+    pub fn after_rows(&self, rows: usize) -> Option<Minute> {
+        let mut sum = 0;
+        let (minute, _) = self.minutes.iter().find(|(_, bag)| {
+            sum += bag.len();
+            sum >= rows
+        })?;
+        Some(Minute(i64::from(*minute) + 1))
+    }
+
+    fn kind(&mut self, kind: Kind) -> u32 {
+        let hasher = FixedState::with_seed(HASH_SEED);
+        let hashed = hasher.hash_one(kind);
+        let kinds = &self.kinds;
+        if let Some(&id) = self.table.find(hashed, |&id| kinds[id as usize] == kind) {
+            return id;
+        }
+        let id = self.kinds.len() as u32;
+        self.kinds.push(kind);
+        let kinds = &self.kinds;
+        self.table.insert_unique(hashed, id, |&other| hasher.hash_one(kinds[other as usize]));
+        id
+    }
+
+    fn push(&mut self, minute: u32, row: Slim) {
+        self.minutes.entry(minute).or_default().push(row);
+        self.rows += 1;
+        if self.counts.is_some() {
+            self.count(minute, row.kind);
+        }
+    }
+
+    fn count(&mut self, minute: u32, kind: u32) {
+        let Some(counts) = &mut self.counts else { return };
+        let Kind { api, caller, .. } = self.kinds[kind as usize];
+        let failed = !self.callers.get(caller)[Attribute::ErrorCode as usize].is_empty();
+        if counts.len() <= api as usize {
+            counts.resize_with(self.apis.len().max(api as usize + 1), Vec::new);
+        }
+        let minutes = &mut counts[api as usize];
+        let place = minutes.partition_point(|known| known.minute < minute);
+        if minutes.get(place).is_none_or(|known| known.minute != minute) {
+            minutes.insert(place, OpenMinute { minute, count: 0, failed: 0 });
+        }
+        minutes[place].count += 1;
+        minutes[place].failed += u32::from(failed);
+    }
+
+    /// Adds all of a tally.
+    pub fn merge(&mut self, tally: Tally) {
+        let apis: Vec<u32> = (0..tally.apis.len() as u32).map(|id| self.apis.intern(&tally.apis.get(id))).collect();
+        let callers: Vec<u32> =
+            (0..tally.callers.len() as u32).map(|id| self.callers.intern(&tally.callers.get(id))).collect();
+        for (_, rows) in tally.hours {
+            for Row { api, minute, event_id, addendum, read_only, caller } in rows {
+                let (api, caller) = (apis[api as usize], callers[caller as usize]);
+                let kind = self.kind(Kind { api, caller, addendum, read_only });
+                self.push(minute, Slim { kind, id: short(event_id) });
+            }
+        }
+    }
+
+    /// The open minutes of an API, in the order of time.
+    pub fn minutes_of(&mut self, api: &[&str; 5]) -> &[OpenMinute] {
+        if self.counts.is_none() {
+            self.count_all();
+        }
+        let api = self.apis.intern(api) as usize;
+        self.counts.as_ref().and_then(|counts| counts.get(api)).map_or(&[], Vec::as_slice)
+    }
+
+    fn count_all(&mut self) {
+        self.counts = Some(Vec::new());
+        let minutes = std::mem::take(&mut self.minutes);
+        for (minute, bag) in &minutes {
+            bag.rows().for_each(|row| self.count(*minute, row.kind));
+        }
+        self.minutes = minutes;
+    }
+
+    /// The minutes of some APIs as they stand, which may still grow. What is here stays here.
+    pub fn peek(&mut self, apis: &[[String; 5]]) -> Closed {
+        let mut wanted = vec![false; self.apis.len()];
+        for api in apis {
+            let id = self.apis.intern(&api.each_ref().map(String::as_str)) as usize;
+            if let Some(wanted) = wanted.get_mut(id) {
+                *wanted = true;
+            }
+        }
+        let wanted: Vec<bool> = self.kinds.iter().map(|kind| wanted[kind.api as usize]).collect();
+        let mut named = Named::of(self);
+        let mut rows = Vec::new();
+        if wanted.contains(&true) {
+            for (minute, bag) in &self.minutes {
+                rows.extend(bag.rows().filter(|row| wanted[row.kind as usize]).map(|row| named.row(*minute, row)));
+            }
+        }
+        let (apis, callers) = named.names();
+        Closed::from_rows(apis, callers, rows)
+    }
+
+    /// Takes out all minutes before `frontier`, without duplicates, in an order that depends on the events alone.
+    pub fn close_before(&mut self, frontier: Minute) -> Closed {
+        let frontier = frontier.0.clamp(0, i64::from(u32::MAX)) as u32;
+        let open = self.minutes.split_off(&frontier);
+        let taken = std::mem::replace(&mut self.minutes, open);
+        let count: usize = taken.values().map(Bag::len).sum();
+        self.rows -= count;
+        self.closed += count;
+        let mut rows = Vec::with_capacity(count);
+        let mut named = Named::of(self);
+        for (minute, bag) in taken {
+            // Piece by piece, so that what is closed is not held twice.
+            for piece in bag.0 {
+                rows.extend(piece.iter().map(|row| named.row(minute, row)));
+            }
+        }
+        let (apis, callers) = named.names();
+        if let Some(counts) = &mut self.counts {
+            for minutes in counts {
+                let over = minutes.partition_point(|known| known.minute < frontier);
+                minutes.drain(..over);
+                if minutes.is_empty() {
+                    *minutes = Vec::new();
+                }
+            }
+        }
+        if self.closed > self.rows.max(CLOSED_MIN) || self.rows == 0 {
+            self.forget_names();
+        }
+        Closed::from_rows(apis, callers, rows)
+    }
+
+    /// Keeps only the names that an open row needs.
+    fn forget_names(&mut self) {
+        self.closed = 0;
+        let counted = self.counts.is_some();
+        let minutes = std::mem::take(&mut self.minutes);
+        let mut fresh = Open { counts: None, ..Open::default() };
+        let mut renamed = vec![u32::MAX; self.kinds.len()];
+        for (minute, mut bag) in minutes {
+            for row in bag.0.iter_mut().flatten() {
+                let place = &mut renamed[row.kind as usize];
+                if *place == u32::MAX {
+                    let kind = self.kinds[row.kind as usize];
+                    let api = fresh.apis.intern(&self.apis.get(kind.api));
+                    let caller = fresh.callers.intern(&self.callers.get(kind.caller));
+                    *place = fresh.kind(Kind { api, caller, ..kind });
+                }
+                row.kind = *place;
+            }
+            fresh.rows += bag.len();
+            fresh.minutes.insert(minute, bag);
+        }
+        *self = fresh;
+        if counted {
+            self.count_all();
+        }
+    }
+
+    /// All of it, for a snapshot.
+    pub fn write(&self, to: &mut Frames<impl Write>) -> io::Result<()> {
+        to.put(&(self.apis.len(), self.callers.len(), self.minutes.len()))?;
+        (0..self.apis.len() as u32).try_for_each(|id| to.put(&self.apis.get(id)))?;
+        (0..self.callers.len() as u32).try_for_each(|id| to.put(&self.callers.get(id)))?;
+        to.put(&self.kinds)?;
+        for (minute, bag) in &self.minutes {
+            to.put(&(minute, bag.0.len()))?;
+            bag.0.iter().try_for_each(|piece| to.put(piece))?;
+        }
+        Ok(())
+    }
+
+    /// What was written.
+    pub fn read<R: Read>(from: &mut FrameReader<R>) -> io::Result<Open> {
+        let damaged = || io::Error::from(io::ErrorKind::InvalidData);
+        let mut open = Open::default();
+        let (apis, callers, minutes): (usize, usize, usize) = from.take()?;
+        for _ in 0..apis {
+            open.apis.intern(&from.take::<[String; 5]>()?.each_ref().map(String::as_str));
+        }
+        for _ in 0..callers {
+            open.callers.intern(&from.take::<[String; CALLER_FIELDS]>()?.each_ref().map(String::as_str));
+        }
+        for kind in from.take::<Vec<Kind>>()? {
+            if kind.api as usize >= open.apis.len() || kind.caller as usize >= open.callers.len() {
+                return Err(damaged());
+            }
+            open.kind(kind);
+        }
+        for _ in 0..minutes {
+            let (minute, pieces): (u32, usize) = from.take()?;
+            for _ in 0..pieces {
+                for row in from.take::<Vec<Slim>>()? {
+                    if row.kind as usize >= open.kinds.len() {
+                        return Err(damaged());
+                    }
+                    open.push(minute, row);
+                }
+            }
+        }
+        Ok(open)
+    }
+}
+
+/// Some rows with names of their own: only those that they need.
+struct Named<'a> {
+    apis: &'a Dictionary<5>,
+    callers: &'a Dictionary<CALLER_FIELDS>,
+    kinds: &'a [Kind],
+    /// By number of the kind: the numbers in `names`.
+    known: Vec<(u32, u32)>,
+    names: (Dictionary<5>, Dictionary<CALLER_FIELDS>),
+}
+
+impl<'a> Named<'a> {
+    fn of(open: &'a Open) -> Named<'a> {
+        Named {
+            apis: &open.apis,
+            callers: &open.callers,
+            kinds: &open.kinds,
+            known: vec![(u32::MAX, 0); open.kinds.len()],
+            names: Default::default(),
+        }
+    }
+
+    fn row(&mut self, minute: u32, row: &Slim) -> Row {
+        let Kind { api, caller, addendum, read_only } = self.kinds[row.kind as usize];
+        let known = &mut self.known[row.kind as usize];
+        if known.0 == u32::MAX {
+            let (apis, callers) = &mut self.names;
+            *known = (apis.intern(&self.apis.get(api)), callers.intern(&self.callers.get(caller)));
+        }
+        Row { api: known.0, minute, event_id: long(row.id), addendum, read_only, caller: known.1 }
+    }
+
+    fn names(self) -> (Dictionary<5>, Dictionary<CALLER_FIELDS>) {
+        self.names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Category, Event};
+
+    /// Rows of few APIs, minutes, callers and IDs, so that everything that can meet does.
+    fn tally(seed: u64, rows: u64) -> Tally {
+        let mut tally = Tally::default();
+        let mut state = seed;
+        let mut below = |bound: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % bound
+        };
+        for _ in 0..rows {
+            let [name, id, caller] =
+                [("Call", 9), ("", 40), ("arn:", 5)].map(|(text, n)| format!("{text}{}", below(n)));
+            let event = Event {
+                event_time_s: 1_700_000_000 + below(3_600 * 3) as i64,
+                event_name: &name,
+                event_id: if id == "7" { "" } else { &id },
+                addendum_of: if below(9) == 0 { "3" } else { "" },
+                principal: &caller,
+                error_code: if below(4) == 0 { "AccessDenied" } else { "" },
+                read_only: below(3) == 0,
+                category: Category::Management,
+                account_id: "",
+                region: "",
+                event_source: "",
+                session: "",
+                access_key_id: "",
+                source_ip: "",
+                user_agent: "",
+                resource_arn: "",
+            };
+            tally.add(&event);
+        }
+        tally
+    }
+
+    type Line = (Vec<String>, u32, Vec<String>, bool, u32);
+
+    fn lines(closed: &Closed) -> (Vec<Line>, u64) {
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let mut lines: Vec<Line> = closed
+            .calls
+            .iter()
+            .map(|calls| {
+                let caller = texts(&closed.caller(calls.caller));
+                (texts(&closed.api(calls.api)), calls.minute, caller, calls.read_only, calls.count)
+            })
+            .collect();
+        lines.sort();
+        (lines, closed.duplicates)
+    }
+
+    #[test]
+    fn what_is_closed_in_steps_through_snapshots_is_what_a_tally_closes_at_once() {
+        for seed in 0..8 {
+            let expected = lines(&tally(seed, 9_000).close_before(Minute(i64::MAX)));
+            let mut open = Open::default();
+            open.merge(tally(seed, 9_000));
+            assert_eq!(open.len(), 9_000);
+            let mut found = (Vec::new(), 0);
+            while let Some(step) = open.after_rows(700) {
+                let closed = lines(&open.close_before(step));
+                found.0.extend(closed.0);
+                found.1 += closed.1;
+                if seed % 2 == 0 {
+                    // Names were thrown away, and all of it went through a snapshot.
+                    open.forget_names();
+                    let mut bytes = Vec::new();
+                    open.write(&mut Frames::to(&mut bytes)).expect("written");
+                    let before = open.len();
+                    open = Open::read(&mut FrameReader::from(&bytes[..])).expect("read");
+                    assert_eq!(open.len(), before);
+                }
+            }
+            let closed = lines(&open.close_before(Minute(i64::MAX)));
+            found.0.extend(closed.0);
+            found.1 += closed.1;
+            found.0.sort();
+            assert_eq!(found, expected, "seed {seed}");
+            assert!(open.is_empty());
+        }
+    }
+
+    #[test]
+    fn counts_of_open_minutes_follow_every_change() {
+        let mut open = Open::default();
+        open.merge(tally(1, 2_000));
+        let api = ["", "", "", "Call3", "Management"];
+        let counted = |open: &mut Open| open.minutes_of(&api).iter().map(|open| u64::from(open.count)).sum::<u64>();
+        let asked_first = counted(&mut open);
+        open.merge(tally(2, 2_000));
+        let mut fresh = Open::default();
+        fresh.merge(tally(1, 2_000));
+        fresh.merge(tally(2, 2_000));
+        assert!(asked_first > 0);
+        assert_eq!(open.minutes_of(&api), fresh.minutes_of(&api));
+        let step = open.after_rows(1_500).expect("a step");
+        open.close_before(step);
+        fresh.close_before(step);
+        open.forget_names();
+        assert_eq!(open.minutes_of(&api), fresh.minutes_of(&api));
+        assert!(open.first_within(open.bytes()) <= step && open.first_within(0).0 > step.0);
+    }
+}
