@@ -31,6 +31,7 @@ from sidecar import REGION, free_port, objects, shuffled
 DENIED = "AWSLogs/denied.json.gz"
 CUT = "AWSLogs/cut.json.gz"
 PLAIN = "AWSLogs/no-gzip.json.gz"
+HARD = "AWSLogs/ä + b%20c.json.gz"
 MISSING = "AWSLogs/not-there.json.gz"
 
 
@@ -163,13 +164,17 @@ class Stage:
         arn = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         everything = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
         self.s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration=everything)
+        self.queues = [self.queue]
         self.environment = dict(os.environ, AWS_ENDPOINT_URL=f"http://127.0.0.1:{self.proxy.server_port}")
         self.status = f"127.0.0.1:{free_port()}"
 
     def start(self, state):
         log = open(os.path.join(self.root, f"{self.name}.log"), "wb")
-        watch = ["watch", "--sqs", self.queue, "--state", state, "--frontier", "delivery", "--until-idle", "12s"]
-        watch += ["--status", self.status]
+        watch = ["watch", "--state", state, "--frontier", "delivery", "--until-idle", "12s", "--status", self.status]
+        for queue in self.queues:
+            watch += ["--sqs", queue]
+        # Another account's: STS is asked for it.
+        watch += ["--role", "arn:aws:iam::210987654321:role/reader"]
         self.process = subprocess.Popen([self.highwater, *watch], stderr=log, env=self.environment)
 
     def put(self, key, body):
@@ -182,8 +187,9 @@ class Stage:
         assert told == expected, f"{self.name}: {state}/insights.jsonl differs from that of a scan"
         assert not self.proxy.early, f"{self.name}: deleted before they were had: {self.proxy.early[:5]}"
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        left = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=names)["Attributes"]
-        assert all(int(left[name]) == 0 for name in names), left
+        for queue in self.queues:
+            left = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+            assert all(int(left[name]) == 0 for name in names), left
 
 
 def bad_weather(highwater, root, trail, expected, backend, chance):
@@ -198,6 +204,16 @@ def bad_weather(highwater, root, trail, expected, backend, chance):
         return chance.choice(["InternalError", "SlowDown", "cut", "reset", "slow"]) if chance.random() < 0.2 else None
 
     stage = Stage(highwater, root, "weather", backend, weather)
+    # A second queue at once, for a bucket whose keys are hard to write.
+    stage.queues.append(stage.sqs.create_queue(QueueName="weather-two")["QueueUrl"])
+    stage.s3.create_bucket(Bucket="weather-two")
+    test = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "weather-two"}
+    stage.sqs.send_message(QueueUrl=stage.queues[1], MessageBody=json.dumps(test))
+    with open(os.path.join(trail, objects(trail)[0]), "rb") as file:
+        stage.s3.put_object(Bucket="weather-two", Key=HARD, Body=file.read())
+    record = {"eventName": "ObjectCreated:Put", "awsRegion": REGION}
+    record["s3"] = {"bucket": {"name": "weather-two"}, "object": {"key": urllib.parse.quote_plus(HARD)}}
+    stage.sqs.send_message(QueueUrl=stage.queues[1], MessageBody=json.dumps({"Records": [record]}))
     state = os.path.join(root, "weather-state")
     stage.start(state)
     keys = shuffled(objects(trail), chance)
@@ -225,6 +241,7 @@ def bad_weather(highwater, root, trail, expected, backend, chance):
     reasons = {name: [r["reason"] for r in rejects if r["object"].endswith(name)] for name in (DENIED, CUT, PLAIN, MISSING)}
     assert "AccessDenied" in reasons[DENIED][0] and "NoSuchKey" in reasons[MISSING][0], reasons
     assert reasons[CUT] and reasons[PLAIN], reasons
+    assert HARD in stage.proxy.had, "a key with + and umlauts was not read"
     strangers = [r for r in rejects if not r["object"].endswith((DENIED, CUT, PLAIN, MISSING))]
     assert not strangers, strangers[:3]
     faults = stage.proxy.faults

@@ -321,7 +321,7 @@ mod tests {
         let minute = |day: i64| Minute(day * MINUTES_PER_DAY);
         assert_eq!(days(Some(minute(10)), Some(minute(12)), MINUTES_PER_DAY), (Some(9), Some(14)));
         assert_eq!(days(None, None, MINUTES_PER_DAY), (None, None));
-        assert_eq!(days(Some(Minute(i64::MIN)), Some(Minute(i64::MAX)), 1).0.is_some(), true);
+        assert!(days(Some(Minute(i64::MIN)), Some(Minute(i64::MAX)), 1).0.is_some());
     }
 
     #[test]
