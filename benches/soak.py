@@ -4,7 +4,8 @@
 
   soak.py HIGHWATER SCRATCH_DIRECTORY [--rate 5000] [--series 200000] [--minutes 30] [--lateness 30m] [--memory 256MiB]
 
-First two days of calls of the same series are learned, so that there are verdicts. Then events are pushed over HTTP as
+First a past is learned in which the busy series are as busy at this time of day, so that there are verdicts and what is
+usual is no alarm. Then events are pushed over HTTP as
 they happen, gzipped, up to five minutes late. One series in ten is busy, the others are hardly ever called. Every five
 seconds somebody bursts: 400 calls in one object; the time from its arrival to the provisional line is taken. Every
 minute a line: seconds of CPU per second, resident memory, how far the frontier is behind.
@@ -42,16 +43,36 @@ def stamp_of(second):
 
 
 def learn(arguments, state, chance):
-    """Two days of the same series, so that nobody is new: each called three times."""
+    """Two days ago a few calls of each series; and yesterday, at the time of day of the run, an hour like those to
+    come. Without event IDs, so that equal lines are equal calls, quickly written."""
     folder = os.path.join(arguments.scratch, "past")
     os.makedirs(folder, exist_ok=True)
-    now = time.time()
-    begin = now - 2 * 86_400
-    for part in range(20):
-        with gzip.open(os.path.join(folder, f"past-{part}.json.gz"), "wt", compresslevel=1) as file:
-            for series in range(part, arguments.series, 20):
-                for _ in range(3):
-                    file.write(event(series, stamp_of(begin + chance.random() * (2 * 86_400 - 8_000)), chance))
+    now = int(time.time()) // 60 * 60
+    part = 0
+
+    def write(blocks):
+        nonlocal part
+        part += 1
+        with gzip.open(os.path.join(folder, f"past-{part}.json.gz"), "wb", compresslevel=1) as file:
+            file.writelines(blocks)
+
+    def line(series, second):
+        text = event(series, stamp_of(second), chance)
+        cut = text.index('"eventID"')
+        return (text[:cut] + text[text.index('"eventType"') :]).encode()
+
+    for first in range(0, arguments.series, 50_000):
+        write(line(series, now - 2 * 86_400 + chance.randrange(3_600)) for series in range(first, min(first + 50_000, arguments.series)))
+    # What each series gets in a minute of the run, as a Poisson number by its rate.
+    busy = arguments.series // 10
+    per_minute = arguments.rate * 60 * 0.9 / busy + arguments.rate * 60 * 0.1 / arguments.series
+    lines = [line(series, 0) for series in range(busy)]
+    epoch = stamp_of(0).encode()
+    for minute in range(-6, 55):
+        stamp = stamp_of(now - 86_400 + minute * 60).encode()
+        for first in range(0, busy, 10_000):
+            counts = (max(0, round(chance.gauss(per_minute, per_minute**0.5))) for _ in range(10_000))
+            write(text.replace(epoch, stamp) * count for text, count in zip(lines[first : first + 10_000], counts))
     watch = [arguments.highwater, "watch", "--dir", folder, "--state", state, "--frontier", "clock", "--lateness", "120m"]
     process = subprocess.Popen(watch + ["--status", f"127.0.0.1:{arguments.port + 1}"], stderr=subprocess.DEVNULL)
     for _ in range(600):
@@ -61,8 +82,9 @@ def learn(arguments, state, chance):
                 lines = answer.read().decode().splitlines()
         except OSError:
             continue
+        open_records = next((float(line.split()[-1]) for line in lines if line.startswith("highwater_records_open ")), 1)
         closed = next((float(line.split()[-1]) for line in lines if "fate=\"scored\"" in line), 0)
-        if closed >= 2.9 * arguments.series:
+        if closed > arguments.series and open_records == 0:
             break
     process.terminate()
     process.wait()

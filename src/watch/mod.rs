@@ -64,7 +64,7 @@ pub struct Options {
 }
 
 /// What the program takes before it knows anything: code, buffers, a part of the rates being written.
-const MEMORY_FIXED: u64 = 80 << 20;
+const MEMORY_FIXED: u64 = 96 << 20;
 
 /// The least ceiling that leaves room for anything.
 pub const MEMORY_MIN: u64 = 128 << 20;
