@@ -36,6 +36,7 @@ pub mod event;
 pub mod http;
 pub mod insight;
 pub mod judge;
+pub mod mirror;
 pub mod report;
 pub mod run;
 pub mod score;

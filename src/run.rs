@@ -288,7 +288,12 @@ pub struct Intake {
     pub rejects: Vec<Reject>,
     /// Without what only closing tells: scored, duplicate, open.
     pub counters: RecordCounts,
+    /// Records by minutes from their event to the delivery of their object, below [`LAGS`]; the last are all slower ones.
+    pub lags: Vec<u64>,
 }
+
+/// Twelve hours, by the minute.
+pub const LAGS: usize = 721;
 
 impl Intake {
     /// Takes in a whole object.
@@ -301,7 +306,8 @@ impl Intake {
         reader: &mut Reader,
     ) -> Outcome {
         let Bounds { late_before, newest } = bounds;
-        let Intake { tally, rejects, counters } = self;
+        let Intake { tally, rejects, counters, lags } = self;
+        lags.resize(LAGS, 0);
         let mut future = Vec::new();
         let mut outcome = reader.read(&ObjectName::parse(object), bytes, &options.limits, &mut |event| {
             let minute = Minute::of_second(event.event_time_s);
@@ -310,10 +316,14 @@ impl Intake {
             } else if minute > newest {
                 counters.malformed += 1;
                 future.push((minute, event.event_id.to_owned()));
-            } else if minute < late_before {
-                counters.late += 1;
             } else {
-                tally.add(event);
+                let lag = newest.0 - SKEW_MINUTES - minute.0;
+                lags[lag.clamp(0, LAGS as i64 - 1) as usize] += 1;
+                if minute < late_before {
+                    counters.late += 1;
+                } else {
+                    tally.add(event);
+                }
             }
         });
         counters.read += outcome.records;

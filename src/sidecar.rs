@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,8 +17,8 @@ use tracing::{error, info, warn};
 use crate::event::{MINUTES_PER_DAY, Minute, ObjectName};
 use crate::http::Server;
 use crate::insight::State;
-use crate::sink::webhook::{EARLY_MAX, Follower, Webhook};
-use crate::sink::{Copy, Sink};
+use crate::mirror::{Mirror, TakenOver};
+use crate::sink::{self, Copy, EARLY_MAX, Sink};
 use crate::source::listing::Listing;
 use crate::source::live::{Feed, Line, Ticket, now_s};
 use crate::source::sqs::Sqs;
@@ -37,6 +37,8 @@ pub struct Options {
     pub status: Option<SocketAddr>,
     /// Ends, with everything closed, once nothing came for so long and all sources are known to be empty.
     pub until_idle: Option<Duration>,
+    /// Nothing is safe before it is there too.
+    pub mirror: Option<Mirror>,
 }
 
 /// Deliveries wait for a commit for at most so long, and until they have at most so many bytes.
@@ -77,6 +79,8 @@ struct Outlets {
     /// How far `insights.jsonl` is safe.
     end: tokio::sync::watch::Sender<u64>,
     early: Vec<mpsc::Sender<String>>,
+    mirror: Option<Mirror>,
+    runtime: tokio::runtime::Handle,
 }
 
 /// How a run ended.
@@ -111,6 +115,15 @@ impl Process {
 
     /// Runs until it is told to end, is idle, or `changed` says that the configuration is another one. `changed` is
     /// asked once a second; it is told whether somebody asked for it.
+    /// Fetches the state that a bucket keeps, before the directory is opened.
+    pub fn fetch(&self, place: (String, String), role_arn: Option<&str>, directory: &Path) -> anyhow::Result<Mirror> {
+        self.runtime.block_on(async {
+            let mut mirror = Mirror::new(place, role_arn, directory).await;
+            mirror.fetch().await?;
+            Ok(mirror)
+        })
+    }
+
     pub fn run(&self, watch: Watch, options: Options, changed: &mut dyn FnMut(bool) -> bool) -> anyhow::Result<Ended> {
         let reload = || changed(self.asked_to_reload.swap(false, Ordering::Relaxed));
         run(&self.runtime, self.stop.child_token(), watch, options, reload)
@@ -137,17 +150,13 @@ fn run(
     let mut early = Vec::new();
     let mut sending = tokio::task::JoinSet::new();
     let stop_sending = CancellationToken::new();
-    for (place, sink) in options.sinks.into_iter().enumerate() {
-        let Some(target) = sink.webhook else { continue };
-        let secret = target.secret.map(|secret| secret.reveal().to_owned());
-        let webhook = Webhook { url: target.url, secret, severity_min: sink.severity };
-        let cursor = watch.insights_path().with_file_name(format!("webhook-{place}.position"));
-        let follower = Follower::open(webhook, watch.insights_path(), &cursor, watch.insights_bytes())?;
+    let status = Arc::new(Status::default());
+    for follower in sink::open(options.sinks, watch.insights_path(), watch.insights_bytes())? {
+        status.add_sink(follower.name(), follower.progress());
         let (words, inbox) = mpsc::channel(EARLY_MAX);
         early.push(words);
         sending.spawn_on(follower.run(end.subscribe(), inbox, stop_sending.clone()), runtime.handle());
     }
-    let status = Arc::new(Status::default());
     status.turn();
     let (feeds, mut inbox) = mpsc::channel(FEEDS);
     let mut known = Vec::new();
@@ -182,7 +191,13 @@ fn run(
     status.set_ready(true);
     tell_manager(NotifyState::Ready);
 
-    let mut outlets = Outlets { copy, provisional, end, early };
+    let mut outlets =
+        Outlets { copy, provisional, end, early, mirror: options.mirror, runtime: runtime.handle().clone() };
+    if outlets.mirror.is_some() {
+        // With a snapshot of its own it takes the place of whoever wrote to the bucket before.
+        watch.take_snapshot().context("the first snapshot")?;
+        outlets.follow(&watch)?;
+    }
     let (mut bytes, mut waiting_since) = (0, None::<Instant>);
     let mut last_delivery_s = now_s();
     let mut committed_up_to = None;
@@ -257,7 +272,7 @@ fn run(
             || complete > committed_up_to;
         if due || is_idle {
             let since = waiting_since;
-            commit(&mut watch, &stop, |watch| watch.commit(complete), &mut known, &status, &mut outlets);
+            commit(&mut watch, &stop, |watch| watch.commit(complete), &mut known, &status, &mut outlets)?;
             if let Some(since) = since {
                 status.update(|figures| figures.commit_lag_ms = Some(since.elapsed().as_millis() as u64));
             }
@@ -267,21 +282,29 @@ fn run(
     tell_manager(if ended == Ended::Done { NotifyState::Stopping } else { NotifyState::Reloading });
     if is_idle {
         info!("idle: closing what is open");
-        commit(&mut watch, &stop, Watch::finish, &mut known, &status, &mut outlets);
+        commit(&mut watch, &stop, Watch::finish, &mut known, &status, &mut outlets)?;
     } else {
         info!("{}", if ended == Ended::Done { "ending" } else { "ending, to start again" });
         watch.commit(None).context("the last commit")?;
+        outlets.follow(&watch)?;
         settle(&mut known);
         watch.take_snapshot().context("the last snapshot")?;
+        outlets.follow(&watch)?;
     }
     outlets.end.send_replace(watch.insights_bytes());
     catch_up(outlets.copy.as_mut(), &watch)?;
     // What receivers have not taken by then waits for the next start.
+    let mut mirror = outlets.mirror.take();
     drop(outlets);
     runtime.block_on(async {
         let _ = tokio::time::timeout(LAST_WORDS, async { while sending.join_next().await.is_some() {} }).await;
     });
     stop_sending.cancel();
+    if let Some(mirror) = &mut mirror
+        && let Err(error) = runtime.block_on(mirror.note())
+    {
+        warn!("the sinks' positions in the bucket are a little old: {error:#}");
+    }
     // Sources tell their queues what is safe, and end.
     stop.cancel();
     drop((known, inbox));
@@ -309,7 +332,7 @@ fn commit(
     known: &mut [Known],
     status: &Status,
     outlets: &mut Outlets,
-) {
+) -> anyhow::Result<()> {
     let mut wait = RETRY;
     loop {
         match what(watch) {
@@ -359,16 +382,32 @@ fn commit(
                 std::thread::sleep(wait);
                 wait = (wait * 2).min(RETRY_MAX);
                 if stop.is_cancelled() {
-                    return;
+                    return Ok(());
                 }
             }
         }
     }
+    while let Err(error) = outlets.follow(watch) {
+        status.set_ready(false);
+        status.turn();
+        status.update(|figures| figures.commit_failures += 1);
+        error!("what was received cannot be put into the bucket; nothing more is taken in until it can: {error:#}");
+        if error.is::<TakenOver>() {
+            return Err(error);
+        }
+        std::thread::sleep(wait);
+        wait = (wait * 2).min(RETRY_MAX);
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+    }
+    status.set_ready(true);
     settle(known);
     status.update(|figures| {
         figures.records = watch.counters();
         figures.objects = watch.objects();
         figures.series = watch.series_count() as u64;
+        figures.lateness_minutes = watch.lateness_minutes();
         let evicted = watch.evicted() - figures.evicted.min(watch.evicted());
         if evicted > 0 {
             warn!(series = evicted, "forgotten for want of memory; see --memory");
@@ -383,6 +422,17 @@ fn commit(
     outlets.end.send_replace(watch.insights_bytes());
     if let Err(error) = catch_up(outlets.copy.as_mut(), watch) {
         error!(%error, "the copy of the insights cannot be written; trying again with the next commit");
+    }
+    Ok(())
+}
+
+impl Outlets {
+    /// What is safe on the disk is put where it is safe from the loss of the disk too.
+    fn follow(&mut self, watch: &Watch) -> anyhow::Result<()> {
+        match &mut self.mirror {
+            Some(mirror) => self.runtime.block_on(mirror.follow(watch.journal_number())),
+            None => Ok(()),
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 //! and whether it is alive and ready. Knows no principal and no API: labels name sources and kinds alone.
 
 use std::fmt::Write;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 pub use sd_notify::NotifyState;
 
+use crate::sink::{Progress, Sent};
 use crate::source::live::now_s;
 use crate::store::RecordCounts;
 use crate::watch::ObjectCounts;
@@ -21,6 +22,7 @@ pub struct Status {
     ready: AtomicBool,
     turned_s: AtomicI64,
     figures: Mutex<Figures>,
+    sinks: Mutex<Vec<(String, Arc<Progress>)>>,
 }
 
 /// As of the last commit.
@@ -43,6 +45,7 @@ pub struct Figures {
     /// From an object's delivery by CloudTrail to its arrival here, and from there to the disk; of the last one.
     pub delivery_lag_s: Option<i64>,
     pub commit_lag_ms: Option<u64>,
+    pub lateness_minutes: i64,
 }
 
 impl Status {
@@ -72,6 +75,11 @@ impl Status {
 
     pub fn figures(&self) -> Figures {
         self.figures.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// A sink that tells from now on how far it is.
+    pub fn add_sink(&self, name: &str, progress: Arc<Progress>) {
+        self.sinks.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((name.to_owned(), progress));
     }
 
     /// The text of `/metrics`.
@@ -163,6 +171,12 @@ impl Status {
             &drained,
         );
         family(
+            "lateness_seconds",
+            "gauge",
+            "How late an event may come under the clock: as set, or as learned.",
+            &one(figures.lateness_minutes as f64 * 60.0),
+        );
+        family(
             "delivery_lag_seconds",
             "gauge",
             "From delivery by CloudTrail to arrival here, of the last object.",
@@ -183,6 +197,27 @@ impl Status {
         );
         family("snapshots", "counter", "Snapshots since this process began.", &one(figures.snapshots as f64));
         family("insights_bytes", "gauge", "Size of insights.jsonl.", &one(figures.insights_bytes as f64));
+        let sinks = self.sinks.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let sinks: Vec<_> = sinks.iter().map(|(name, progress)| (name.as_str(), progress.figures())).collect();
+        let of_sinks = |figure: fn(&Sent) -> u64| -> Vec<(String, f64)> {
+            let named = |name: &str| format!("{{sink=\"{}\"}}", escaped(name));
+            sinks.iter().map(|(name, sent)| (named(name), figure(sent) as f64)).collect()
+        };
+        let end = figures.insights_bytes;
+        let behind: Vec<(String, f64)> = of_sinks(|sent| sent.position_bytes)
+            .into_iter()
+            .map(|(labels, position)| (labels, (end as f64 - position).max(0.0)))
+            .collect();
+        family("sink_behind_bytes", "gauge", "What of insights.jsonl a sink has still to send.", &behind);
+        family("sink_sent", "counter", "Requests that a sink's receiver took.", &of_sinks(|sent| sent.sent));
+        family("sink_refused", "counter", "Given up, and kept in a file.", &of_sinks(|sent| sent.refused));
+        family(
+            "sink_retries",
+            "counter",
+            "Requests that were not taken and sent again.",
+            &of_sinks(|sent| sent.retries),
+        );
+        family("sink_failures", "gauge", "Requests not taken in a row, up to now.", &of_sinks(|sent| sent.failures));
         family("resident_memory_bytes", "gauge", "Memory in use.", &optional(resident_bytes()));
         family(
             "ready",

@@ -48,6 +48,12 @@ done
 say "the sidecar, a bucket and a queue"
 "$venv_aws/bin/python" tests/sidecar.py "$highwater" "$scratch" --kills 50
 
+say "the sinks"
+"$venv_aws/bin/python" tests/sinks.py "$highwater" "$scratch"
+
+say "what fails around the sidecar"
+"$venv_aws/bin/python" tests/faults.py "$highwater" "$scratch"
+
 say "what is for deployment"
 "$venv_aws/bin/python" tests/deploy.py deploy "$scratch"
 

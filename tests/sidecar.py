@@ -162,6 +162,48 @@ def pushes(highwater, root, trail, expected):
     print("pushed: the same insights")
 
 
+def moved(highwater, root, keys, expected, chance):
+    """A state that is kept in a bucket: each machine is lost with its disk, and another goes on."""
+    s3, sqs = boto3.client("s3"), boto3.client("sqs")
+    s3.create_bucket(Bucket="states")
+    queue = sqs.create_queue(QueueName="moved")["QueueUrl"]
+    log = open(os.path.join(root, "moved.log"), "wb")
+
+    def start(state):
+        watch = ["watch", "--sqs", queue, "--state", state, "--mirror", "s3://states/one", "--frontier", "delivery"]
+        return subprocess.Popen([highwater, *watch, "--until-idle", "12s"], stderr=log)
+
+    def announce():
+        for key in shuffled(keys, chance):
+            sqs.send_message(QueueUrl=queue, MessageBody=message("trail", key, 0))
+
+    announcer = threading.Thread(target=announce)
+    announcer.start()
+    kills = 12
+    for machine in range(kills):
+        process = start(os.path.join(root, f"machine-{machine}"))
+        time.sleep(chance.uniform(0.3, 1.5))
+        assert process.poll() is None, f"the sidecar ended by itself with {process.returncode}; see {log.name}"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    announcer.join()
+    # One that was thought to be lost is still there: it hears that another is the writer, and ends.
+    old = start(os.path.join(root, "machine-old"))
+    time.sleep(3)
+    new = os.path.join(root, "machine-new")
+    process = start(new)
+    time.sleep(3)
+    for key in keys[:20]:
+        sqs.send_message(QueueUrl=queue, MessageBody=message("trail", key, 0))
+    status = process.wait(timeout=240)
+    assert status == 0, f"exit status {status}; see {log.name}"
+    assert old.wait(timeout=30) == 1, "the older one goes on writing"
+    assert b"another sidecar has taken over" in open(log.name, "rb").read()
+    if open(os.path.join(new, "insights.jsonl"), "rb").read() != expected:
+        sys.exit(f"{new}/insights.jsonl differs from that of a scan")
+    print(f"moved to {kills + 2} machines: the same insights")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("highwater")
@@ -256,6 +298,7 @@ def main():
     if open(os.path.join(listed, "insights.jsonl"), "rb").read() != expected:
         sys.exit(f"{listed}/insights.jsonl differs from that of a scan")
     print("listed: the same insights")
+    moved(arguments.highwater, root, objects(trail), expected, chance)
     server.stop()
 
 

@@ -20,19 +20,23 @@ use crate::insight::words::thousands;
 use crate::insight::{Insight, State};
 use crate::report;
 use crate::run::{self, Filter, Reject, Summary};
-use crate::source::{self, Found};
+use crate::source::{self, Found, Part};
 use crate::store::rates::RatesWriter;
 use crate::store::{Account, Gap, Objects, ResultDir, SummaryFile, Timings, state};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     highwater scan AWSLogs -o result\n  \
+    highwater scan s3://my-trail/AWSLogs --last 30d -o result\n  \
     highwater scan 'AWSLogs/**/2026/03/*/*.json.gz' --last 90d --fail-on-insight\n  \
     zcat log.json.gz | highwater scan - --strict")]
 pub(super) struct Arguments {
-    /// Files, directories, patterns, or `-` for standard input.
+    /// Files, directories, patterns, buckets as s3://BUCKET/PREFIX, or `-` for standard input.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<String>,
+    /// A role to assume for buckets.
+    #[arg(long, value_name = "ARN")]
+    role: Option<String>,
     /// Result directory: insights.jsonl, near.jsonl, rejects.jsonl, summary.json, rates/, charts/, report.html.
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -93,15 +97,15 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     if arguments.format == Format::CloudtrailS3 && arguments.output.is_none() {
         bail!("--format cloudtrail-s3 writes files: name a directory with -o");
     }
-    let found = source::find(&arguments.paths)?;
     let settings = arguments.settings.settings()?;
+    let options =
+        run::Options { keep_open: arguments.save_state.is_some(), ..run_options(&settings, filter(&arguments)) };
+    let found = source::find_part(&arguments.paths, &part(&arguments, &options))?;
     let mut detector = detector(&arguments, &settings)?;
     let output = match &arguments.output {
         Some(root) => Some(ResultDir::create(root, arguments.force)?),
         None => None,
     };
-    let options =
-        run::Options { keep_open: arguments.save_state.is_some(), ..run_options(&settings, filter(&arguments)) };
     let mut sink = Sink::new(output.as_ref(), &arguments)?;
     let bar = Bar::new(&found.objects, arguments.quiet);
     let scanned =
@@ -165,6 +169,19 @@ fn filter(arguments: &Arguments) -> Filter {
         accounts: arguments.account.clone(),
         regions: arguments.region.clone(),
         data_events: arguments.data_events,
+    }
+}
+
+/// What is listed of buckets. Where time is left open for a later run, the frontier must go as far as the trail does.
+fn part(arguments: &Arguments, options: &run::Options) -> Part {
+    let Filter { from, to, accounts, regions, .. } = &options.filter;
+    let (first_day, last_day) = source::days(*from, *to, options.lateness_minutes);
+    Part {
+        first_day,
+        last_day: last_day.filter(|_| !options.keep_open),
+        accounts: accounts.clone(),
+        regions: regions.clone(),
+        role_arn: arguments.role.clone(),
     }
 }
 

@@ -9,8 +9,8 @@ use anyhow::Context;
 use super::default_threads;
 use crate::baseline::{Pooled, Priors, Seasons};
 use crate::config::{
-    Settings, found, parse_budget, parse_call_rate, parse_days, parse_direction, parse_mebibytes, parse_minutes,
-    parse_threads, parse_threshold,
+    Lateness, Settings, found, parse_budget, parse_call_rate, parse_days, parse_direction, parse_lateness,
+    parse_mebibytes, parse_threads, parse_threshold,
 };
 use crate::detector::{CallRate, Detector, Options};
 use crate::event::Limits;
@@ -47,9 +47,10 @@ pub(super) struct Flags {
     /// Directory with models made by `highwater train`, to use instead of the ones that ship.
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// How long before its day of delivery an event may have happened; older ones are late [default: 1d].
-    #[arg(long, value_parser = parse_minutes, value_name = "LENGTH")]
-    lateness: Option<i64>,
+    /// How long before its day of delivery an event may have happened; older ones are late [default: 1d; of the sidecar
+    /// under the clock 30m, and auto lets it learn].
+    #[arg(long, value_parser = parse_lateness, value_name = "LENGTH")]
+    lateness: Option<Lateness>,
     /// Largest decompressed object, in MiB [default: 256].
     #[arg(long, value_parser = parse_mebibytes, value_name = "MIB")]
     object_max: Option<usize>,
@@ -82,7 +83,7 @@ impl Flags {
             threshold: self.threshold.or(settings.threshold).filter(|_| self.budget.is_none()),
             budget_per_week: self.budget.or(settings.budget_per_week).filter(|_| self.threshold.is_none()),
             model: self.model.clone().or(settings.model),
-            lateness_minutes: self.lateness.or(settings.lateness_minutes),
+            lateness: self.lateness.or(settings.lateness),
             object_mib_max: self.object_max.unwrap_or(settings.object_mib_max),
             threads: self.threads.or(settings.threads),
         })
@@ -131,7 +132,7 @@ pub(super) fn run_options(settings: &Settings, filter: Filter) -> run::Options {
     run::Options {
         filter,
         limits: Limits { object_bytes_max: settings.object_mib_max << 20, ..Limits::default() },
-        lateness_minutes: settings.lateness_minutes.unwrap_or(LATENESS_MINUTES),
+        lateness_minutes: settings.lateness.and_then(Lateness::minutes).unwrap_or(LATENESS_MINUTES),
         threads: settings.threads.unwrap_or_else(default_threads),
         keep_open: false,
     }

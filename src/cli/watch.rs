@@ -13,16 +13,15 @@ use tracing::{error, info};
 use super::Ending;
 use super::settings::{Flags, run_options};
 use super::time::parse_time;
-use crate::config::{Settings, Sidecar};
+use crate::config::{Lateness, Settings, Sidecar, parse_memory};
 use crate::event::Minute;
 use crate::run::{self, Filter};
 use crate::secret::Secret;
 use crate::sidecar::{self, Ended, Process};
-use crate::sink::webhook::SEVERITIES;
-use crate::sink::{Sink, WebhookTarget};
+use crate::sink::{SEVERITIES, Severity, Sink, Webhook};
 use crate::source::watched::{Dir, Http, S3, Source, Sqs};
 use crate::source::{STDIN, listing};
-use crate::watch::{Clock, MEMORY_MIN, Options, Watch};
+use crate::watch::{Clock, Options, Watch};
 
 /// How late an event may be delivered, in minutes, before the minute it belongs to is judged.
 const LATENESS_MINUTES: i64 = 30;
@@ -76,6 +75,9 @@ pub(super) struct Arguments {
     /// Where the sidecar keeps what it knows. One directory for each sidecar.
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Keeps the state in a bucket too, s3://BUCKET/PREFIX: another machine then goes on where this one stopped.
+    #[arg(long, value_name = "URL", value_parser = parse_bucket)]
+    mirror: Option<String>,
     /// Appends each insight to this file too.
     #[arg(long, value_name = "FILE")]
     insights: Option<PathBuf>,
@@ -207,12 +209,16 @@ fn start(
     let (clock, run) = match arguments.frontier {
         Frontier::Delivery => (Clock::Delivery, run),
         Frontier::Clock => {
-            let lateness_minutes = settings.lateness_minutes.unwrap_or(LATENESS_MINUTES);
+            let lateness_minutes = settings.lateness.and_then(Lateness::minutes).unwrap_or(LATENESS_MINUTES);
             (Clock::Wall, run::Options { lateness_minutes, ..run })
         }
     };
+    let place = arguments.mirror.as_ref().or(sidecar.watch.mirror.as_ref()).and_then(|place| listing::parse(place));
+    let mirror = place.map(|place| process.fetch(place, arguments.role.as_deref(), state)).transpose()?;
     let detector = super::settings::detector(settings, settings.detector())?;
-    let watch = Watch::open(state, Options { run, clock, memory: arguments.memory }, detector)
+    let memory = arguments.memory.or(sidecar.watch.memory);
+    let learns_lateness = settings.lateness == Some(Lateness::Auto);
+    let watch = Watch::open(state, Options { run, clock, learns_lateness, memory }, detector)
         .with_context(|| format!("the state in {}", state.display()))?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -228,6 +234,7 @@ fn start(
         sinks: sidecar.sinks.clone(),
         status: arguments.status.or(sidecar.watch.status),
         until_idle: arguments.until_idle,
+        mirror,
     };
     process.run(watch, options, changed)
 }
@@ -263,10 +270,10 @@ fn sources(arguments: &Arguments) -> anyhow::Result<Vec<Source>> {
 }
 
 fn sinks(arguments: &Arguments) -> impl Iterator<Item = Sink> {
-    let severity = arguments.webhook_severity.clone();
-    arguments.webhook.iter().map(move |url| Sink {
-        severity: severity.clone(),
-        webhook: Some(WebhookTarget { url: url.clone(), secret: secret(WEBHOOK_SECRET) }),
+    let severity = arguments.webhook_severity.as_deref().and_then(Severity::parse);
+    arguments.webhook.iter().map(move |url| {
+        let webhook = Webhook { url: Some(url.clone()), secret: secret(WEBHOOK_SECRET), ..Webhook::default() };
+        Sink { severity, webhook: Some(webhook), ..Sink::default() }
     })
 }
 
@@ -277,19 +284,6 @@ fn log_to_stderr() {
         log.with_target(false).init();
     } else {
         log.json().with_target(false).init();
-    }
-}
-
-/// `256MiB`, `1GiB`.
-fn parse_memory(text: &str) -> Result<u64, String> {
-    let size = |unit: &str, shift: u32| {
-        let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
-        number.checked_mul(1 << shift)
-    };
-    match size("MiB", 20).or_else(|| size("GiB", 30)) {
-        Some(bytes) if bytes >= MEMORY_MIN => Ok(bytes),
-        Some(_) => Err(format!("{text}: too little; at least {}MiB", MEMORY_MIN >> 20)),
-        None => Err(format!("{text}: not a size like 256MiB or 1GiB")),
     }
 }
 

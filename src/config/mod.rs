@@ -18,7 +18,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::detector::{CallRate, Options};
 pub use schema::schema;
-pub use sidecar::{Sidecar, Watch};
+pub use sidecar::{Sidecar, Watch, parse_memory};
 
 /// Looked for in the current directory where no other file is named.
 pub const FILE_NAME: &str = "highwater.toml";
@@ -45,7 +45,7 @@ pub struct Settings {
     /// Directory with models to use instead of the ones that ship.
     pub model: Option<PathBuf>,
     /// Events older than their day of delivery by more than this are late. `None`: what suits the command.
-    pub lateness_minutes: Option<i64>,
+    pub lateness: Option<Lateness>,
     /// Largest decompressed object.
     pub object_mib_max: usize,
     /// `None`: one for each core.
@@ -62,7 +62,7 @@ impl Default for Settings {
             threshold: None,
             budget_per_week: None,
             model: None,
-            lateness_minutes: None,
+            lateness: None,
             object_mib_max: 256,
             threads: None,
         }
@@ -155,8 +155,8 @@ const KEYS: [Key; 10] = [
     Key {
         name: "lateness",
         meaning: "How late an event may come: see `highwater scan --help` and docs/sidecar.md.",
-        written: Written::Text(r"^\d+[mhdw]$"),
-        set: |settings, text| parse_minutes(text).map(|value| settings.lateness_minutes = Some(value)),
+        written: Written::Text(r"^(\d+[mhdw]|auto)$"),
+        set: |settings, text| parse_lateness(text).map(|value| settings.lateness = Some(value)),
     },
     Key {
         name: "object_max",
@@ -362,6 +362,32 @@ pub fn parse_threshold(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(threshold) if threshold.is_finite() => Ok(threshold),
         _ => Err(format!("{text}: not a number like -0.3")),
+    }
+}
+
+/// How late an event may come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lateness {
+    Minutes(i64),
+    /// Learned by the sidecar from what it observes; elsewhere what suits the command.
+    Auto,
+}
+
+impl Lateness {
+    /// In minutes, where it was given.
+    pub fn minutes(self) -> Option<i64> {
+        match self {
+            Lateness::Minutes(minutes) => Some(minutes),
+            Lateness::Auto => None,
+        }
+    }
+}
+
+/// A length of time, or `auto`.
+pub fn parse_lateness(text: &str) -> Result<Lateness, String> {
+    match text {
+        "auto" => Ok(Lateness::Auto),
+        text => parse_minutes(text).map(Lateness::Minutes),
     }
 }
 

@@ -5,14 +5,15 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::{ConfigError, TABLES, edits, found, line_of, parse_table, read_text};
 use crate::sink::Sink;
-use crate::source::Source;
+use crate::source::{Source, listing};
+use crate::watch::MEMORY_MIN;
 
 /// The tables of a file that only the sidecar reads.
 #[derive(Debug, Default, PartialEq)]
@@ -28,6 +29,12 @@ pub struct Sidecar {
 pub struct Watch {
     /// The directory in which the sidecar keeps what it knows.
     pub state: Option<PathBuf>,
+    /// s3://BUCKET/PREFIX where the state is kept too: then the directory may be lost.
+    pub mirror: Option<String>,
+    /// A ceiling of the sidecar's memory, such as 256MiB or 1GiB: what was not called for longest is forgotten.
+    #[serde(deserialize_with = "memory")]
+    #[schemars(with = "Option<String>")]
+    pub memory: Option<u64>,
     /// A file that gets each insight too.
     pub insights: Option<PathBuf>,
     /// Where health and metrics are served, such as 127.0.0.1:9184.
@@ -58,6 +65,12 @@ impl Sidecar {
             sources: part(&mut table, sources, text, name)?,
             sinks: part(&mut table, sinks, text, name)?,
         };
+        if let Some(mirror) = &sidecar.watch.mirror
+            && listing::parse(mirror).is_none()
+        {
+            let reason = format!("{mirror}: not like s3://BUCKET/PREFIX");
+            return Err(ConfigError::Value { place: name.to_owned(), name: "mirror".to_owned(), reason });
+        }
         let checks = sidecar.sources.iter().map(Source::check).map(|check| (sources, check));
         let checks = checks.enumerate().chain(sidecar.sinks.iter().map(|sink| (sinks, sink.check())).enumerate());
         for (place, (table, check)) in checks {
@@ -89,6 +102,23 @@ fn part<T: DeserializeOwned + Default>(
 
 fn deserializer(value: Spanned<DeValue<'_>>) -> ValueDeserializer<'_> {
     ValueDeserializer::from(value)
+}
+
+fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    parse_memory(&String::deserialize(deserializer)?).map(Some).map_err(de::Error::custom)
+}
+
+/// `256MiB`, `1GiB`.
+pub fn parse_memory(text: &str) -> Result<u64, String> {
+    let size = |unit: &str, shift: u32| {
+        let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+        number.checked_mul(1 << shift)
+    };
+    match size("MiB", 20).or_else(|| size("GiB", 30)) {
+        Some(bytes) if bytes >= MEMORY_MIN => Ok(bytes),
+        Some(_) => Err(format!("{text}: too little; at least {}MiB", MEMORY_MIN >> 20)),
+        None => Err(format!("{text}: not a size like 256MiB or 1GiB")),
+    }
 }
 
 /// A misspelt name is told with the one that was meant: serde lists names between backticks, the wrong one first.

@@ -26,8 +26,8 @@ use crate::event::Minute;
 pub use chart::figure_svg;
 pub use curve::{CURVES_MAX, Curve, curves_svg};
 pub use page::{Incident, Page, page_html};
-pub use publish::{band, pair, publish, time_of};
-pub use recount::{Check, recount};
+pub use publish::{band, pair, picture_of, publish, time_of};
+pub use recount::{Check, recount, title};
 pub use scale::columns;
 pub use terminal::{Style, Told, tell};
 

@@ -12,8 +12,8 @@ use crate::baseline::Baseline;
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::trail::TrailRecord;
 use crate::insight::words::{percent, principal};
-use crate::store::SummaryFile;
 use crate::store::rates::{self, Counts, Name};
+use crate::store::{self, SummaryFile};
 
 /// The week around a burst: so much before its start, and after its end.
 const DAYS_BEFORE: i64 = 5;
@@ -71,6 +71,29 @@ pub fn publish(root: &Path, records: Vec<TrailRecord>, summary: &SummaryFile) ->
     let path = root.join("report.html");
     fs::write(&path, page).map_err(|error| write_error(&path, error))?;
     Ok(pictures)
+}
+
+/// The picture of one incident of a result directory. None while the counts of its day are not there.
+pub fn picture_of(root: &Path, shared_event_id: &str) -> Result<Option<Vec<u8>>, ReportError> {
+    let mut records = store::read_insights(root)?;
+    records.retain(|record| record.shared_event_id == shared_event_id);
+    let Some((start, end)) = pair(records).pop() else { return Ok(None) };
+    let day = time_of(&start).to_string();
+    if !root.join(format!("rates/date={}", &day[..10.min(day.len())])).exists() {
+        return Ok(None);
+    }
+    let name = Name::of_record(&start);
+    let mut counts = rates::read(&root.join("rates"), &[name.clone(), name.all_calls()])?;
+    let all_calls = name.error_code.is_some().then(|| counts.remove(&name.all_calls())).flatten();
+    let series = counts.remove(&name).unwrap_or_default();
+    // A day may come to the disk in parts: without the burst itself there is nothing to show.
+    let burst = time_of(&start)..=end.as_ref().map_or(time_of(&start), time_of);
+    if !series.iter().any(|(minute, _)| burst.contains(minute)) {
+        return Ok(None);
+    }
+    let data_end = series.last().map(|(minute, _)| minute.0 + 1);
+    let figure = figure(&start, end.as_ref(), &series, all_calls, data_end);
+    Ok(Some(png(&figure_svg(&figure, Form::Picture)?)?))
 }
 
 fn write_error(path: &Path, source: std::io::Error) -> ReportError {

@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_sdk_s3::Client;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::aws::Buckets;
+use super::bucket::{Ask, Patience, backoff, fetch, list};
 use super::live::{Feed, Line, now_s};
 use super::notification::S3Object;
-use super::sqs::{backoff, fetch, words};
 use crate::event::{Kind, MINUTES_PER_DAY, Minute, ObjectName};
 
 /// How often the newest keys are looked for, and how often whole days are.
@@ -36,9 +35,10 @@ const FETCHES: usize = 16;
 const DEPTH: usize = 4;
 
 pub struct Listing {
-    client: Client,
     buckets: Arc<Buckets>,
     bucket: String,
+    /// Where the bucket is, as far as S3 has told.
+    region: Option<String>,
     /// Empty, or ending in `/`; `AWSLogs/` follows it.
     prefix: String,
     /// Days before it are not looked at.
@@ -67,11 +67,11 @@ impl Listing {
     ) -> Listing {
         let config = super::aws::config(region, role_arn).await;
         let buckets = Arc::new(Buckets::new(config));
-        Listing { client: buckets.client(None), buckets, bucket, prefix, since }
+        Listing { buckets, bucket, region: None, prefix, since }
     }
 
     /// Runs until told to stop.
-    pub async fn run(self, line: Line) {
+    pub async fn run(mut self, line: Line) {
         let mut folders: Vec<String> = Vec::new();
         let (mut folders_at, mut whole_at) = (None::<Instant>, None::<Instant>);
         // By day since 1970: what was handed over.
@@ -136,10 +136,10 @@ impl Listing {
                 && !line.stop.is_cancelled()
                 && let Some(key) = keys.next()
             {
-                let (buckets, bucket) = (self.buckets.clone(), self.bucket.clone());
+                let (buckets, bucket, region) = (self.buckets.clone(), self.bucket.clone(), self.region.clone());
                 fetches.spawn(async move {
-                    let object = S3Object { bucket, key, region: None };
-                    let fetched = fetch(&buckets, &object).await;
+                    let object = S3Object { bucket, key, region };
+                    let fetched = fetch(&buckets, &object, Patience::Endless).await;
                     (object, fetched)
                 });
             }
@@ -160,7 +160,7 @@ impl Listing {
     }
 
     /// The folders that hold years: `AWSLogs/[o-ID/]ACCOUNT/CloudTrail/REGION/`.
-    async fn folders(&self) -> Result<Vec<String>, String> {
+    async fn folders(&mut self) -> Result<Vec<String>, String> {
         let mut level = vec![format!("{}AWSLogs/", self.prefix)];
         let mut found = Vec::new();
         for _ in 0..DEPTH {
@@ -185,19 +185,13 @@ impl Listing {
         Ok(found)
     }
 
-    async fn below(&self, folder: &str) -> Result<Vec<String>, String> {
-        let asked = self.client.list_objects_v2().bucket(&self.bucket).prefix(folder).delimiter("/");
-        let mut pages = asked.into_paginator().send();
-        let mut below = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| words(&error))?;
-            below.extend(page.common_prefixes().iter().filter_map(|folder| folder.prefix().map(str::to_owned)));
-        }
-        Ok(below)
+    async fn below(&mut self, folder: &str) -> Result<Vec<String>, String> {
+        let ask = Ask { bucket: &self.bucket, prefix: folder, one_level: true, after: None };
+        Ok(list(&self.buckets, &mut self.region, ask).await?.1)
     }
 
     /// Keys: of whole days from one on, or of the last hour.
-    async fn look(&self, folders: &[String], whole_from: Option<i64>, second: i64) -> Result<Vec<String>, String> {
+    async fn look(&mut self, folders: &[String], whole_from: Option<i64>, second: i64) -> Result<Vec<String>, String> {
         let now = Minute::of_second(second);
         let first_day = whole_from.unwrap_or(Minute(now.0 - QUICK_MINUTES).day());
         let mut keys = Vec::new();
@@ -211,12 +205,9 @@ impl Listing {
                 let (region, account) = (parts.next().unwrap_or(""), parts.nth(1).unwrap_or(""));
                 let stamp: String = from[..16].chars().filter(|letter| !matches!(letter, '-' | ':')).collect();
                 let after = whole_from.is_none().then(|| format!("{days}{account}_CloudTrail_{region}_{stamp}"));
-                let asked = self.client.list_objects_v2().bucket(&self.bucket).prefix(&days).set_start_after(after);
-                let mut pages = asked.into_paginator().send();
-                while let Some(page) = pages.next().await {
-                    let page = page.map_err(|error| words(&error))?;
-                    keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
-                }
+                let ask = Ask { bucket: &self.bucket, prefix: &days, one_level: false, after: after.as_deref() };
+                let (objects, _) = list(&self.buckets, &mut self.region, ask).await?;
+                keys.extend(objects.into_iter().filter_map(|object| object.key));
             }
         }
         keys.retain(|key| ObjectName::parse(key).kind == Kind::CloudTrail && key.ends_with(".gz"));

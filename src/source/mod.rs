@@ -1,7 +1,10 @@
-//! Where objects come from: [`find`] turns the paths a user named into a list of objects in a fixed order. Knows file
+//! Where objects come from: [`find`] turns the paths a user named into a list of objects in a fixed order, and
+//! [`find_part`] buckets too. Knows file
 //! names and delivery times; not what is in an object, nor what becomes of it.
 
+pub mod ahead;
 pub mod aws;
+pub mod bucket;
 pub mod folder;
 pub mod listing;
 pub mod live;
@@ -15,9 +18,13 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 use walkdir::WalkDir;
+
+use ahead::Ahead;
+pub use ahead::{Part, days};
 
 use crate::event::{Kind, Minute, ObjectName};
 pub use watched::Source;
@@ -31,6 +38,8 @@ pub enum SourceError {
     NoMatch { path: String },
     #[error("{path}: not a valid pattern: {reason}")]
     Pattern { path: String, reason: String },
+    #[error("{path}: only `highwater scan` and `highwater watch` read buckets; scan it, or copy it to a directory")]
+    Bucket { path: String },
     #[error("listing {path}: {reason}")]
     List { path: String, reason: String },
 }
@@ -38,36 +47,49 @@ pub enum SourceError {
 /// Standard input as a path.
 pub const STDIN: &str = "-";
 
+/// How a bucket's URL begins.
+const S3: &str = "s3://";
+
 /// One object to read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Object {
     /// As messages show it, with `/` between its parts.
     pub name: String,
-    /// `None`: standard input.
-    path: Option<PathBuf>,
+    place: Place,
     /// From the name; `None` where it tells nothing.
     pub delivered: Option<Minute>,
 }
 
+#[derive(Clone, Debug)]
+enum Place {
+    Stdin,
+    File(PathBuf),
+    /// By its place among the objects in buckets.
+    Bucket(Arc<Ahead>, usize),
+}
+
 impl Object {
-    /// `None`: standard input.
+    /// `None`: no file.
     pub fn path(&self) -> Option<&Path> {
-        self.path.as_deref()
+        match &self.place {
+            Place::File(path) => Some(path),
+            Place::Stdin | Place::Bucket(..) => None,
+        }
     }
 
     /// The whole object as it is stored.
     pub fn read(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
         buffer.clear();
-        match &self.path {
-            Some(path) => fs::File::open(path)?.read_to_end(buffer),
-            None => io::stdin().lock().read_to_end(buffer),
-        }?;
-        Ok(())
+        match &self.place {
+            Place::File(path) => fs::File::open(path)?.read_to_end(buffer).map(drop),
+            Place::Stdin => io::stdin().lock().read_to_end(buffer).map(drop),
+            Place::Bucket(ahead, place) => ahead.read(*place, buffer),
+        }
     }
 }
 
 /// What was found under the named paths.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Found {
     /// Without delivery time first, then by delivery time and name; each name once. The same file under two names is
     /// told by its bytes, when it is read.
@@ -86,13 +108,23 @@ const ENDINGS: [&str; 6] = [".json.gz", ".json", ".jsonl", ".ndjson", ".jsonl.gz
 
 /// Lists files, directories (all below them), patterns (`*`, `?`, `[..]`, `**`) and `-`.
 pub fn find(paths: &[String]) -> Result<Found, SourceError> {
+    match paths.iter().find(|path| path.starts_with(S3)) {
+        Some(path) => Err(SourceError::Bucket { path: path.clone() }),
+        None => find_part(paths, &Part::default()),
+    }
+}
+
+/// Like [`find`], and buckets: `s3://BUCKET/PREFIX`, of which only a part of the trail is listed.
+pub fn find_part(paths: &[String], part: &Part) -> Result<Found, SourceError> {
     let mut found = Found::default();
-    let mut seen = HashSet::new();
+    let (mut seen, mut urls) = (HashSet::new(), Vec::new());
     for path in paths {
         if path == STDIN {
-            if !found.objects.iter().any(|object| object.path.is_none()) {
-                found.objects.push(Object { name: STDIN.to_owned(), path: None, delivered: None });
+            if !found.objects.iter().any(|object| matches!(object.place, Place::Stdin)) {
+                found.objects.push(Object { name: STDIN.to_owned(), place: Place::Stdin, delivered: None });
             }
+        } else if path.starts_with(S3) {
+            urls.push(path.as_str());
         } else if Path::new(path).exists() {
             found.add_tree(Path::new(path), &mut seen);
         } else if path.contains(['*', '?', '[']) {
@@ -112,6 +144,14 @@ pub fn find(paths: &[String]) -> Result<Found, SourceError> {
             return Err(SourceError::Missing { path: path.clone() });
         }
     }
+    if !urls.is_empty() {
+        let (ahead, other_files) = Ahead::list(&urls, part)?;
+        let ahead = Arc::new(ahead);
+        found.other_files += other_files;
+        for (place, key) in ahead.keys().iter().enumerate() {
+            found.add(key.name(), Place::Bucket(ahead.clone(), place));
+        }
+    }
     found.objects.sort_by(|a, b| (a.delivered, &a.name).cmp(&(b.delivered, &b.name)));
     Ok(found)
 }
@@ -128,7 +168,7 @@ impl Found {
                 Err(error) => {
                     let path = error.path().unwrap_or(root).to_owned();
                     let name = path.to_string_lossy().into_owned();
-                    self.objects.push(Object { name, path: Some(path), delivered: None });
+                    self.objects.push(Object { name, place: Place::File(path), delivered: None });
                     continue;
                 }
             };
@@ -145,16 +185,21 @@ impl Found {
             if !seen.insert(name.clone()) {
                 continue;
             }
-            let parsed = ObjectName::parse(&name);
-            match parsed.kind {
-                Kind::Digest => self.digests += 1,
-                Kind::Insight => self.insights += 1,
-                Kind::Aggregated => self.aggregated += 1,
-                Kind::NetworkActivity => self.network_activity += 1,
-                Kind::CloudTrail | Kind::Other => {
-                    let delivered = parsed.delivered;
-                    self.objects.push(Object { name, path: Some(path.to_owned()), delivered });
-                }
+            self.add(name, Place::File(path.to_owned()));
+        }
+    }
+
+    /// By what its name tells of its kind.
+    fn add(&mut self, name: String, place: Place) {
+        let parsed = ObjectName::parse(&name);
+        match parsed.kind {
+            Kind::Digest => self.digests += 1,
+            Kind::Insight => self.insights += 1,
+            Kind::Aggregated => self.aggregated += 1,
+            Kind::NetworkActivity => self.network_activity += 1,
+            Kind::CloudTrail | Kind::Other => {
+                let delivered = parsed.delivered;
+                self.objects.push(Object { name, place, delivered });
             }
         }
     }

@@ -126,8 +126,10 @@ fn form_decoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    use super::*;
 
     const KEY: &str = "AWSLogs/123456789012/CloudTrail/us-east-1/2026/03/04/a b+c.json.gz";
 
@@ -178,5 +180,75 @@ mod tests {
         assert_eq!(form_decoded("a%2"), "a%2");
         assert_eq!(form_decoded("%zz+%C3%A9"), "%zz é");
         assert_eq!(form_decoded("%ff"), "%ff");
+    }
+
+    /// As S3 writes keys: a space is `+`, and what is no plain letter is escaped.
+    fn form_encoded(text: &str) -> String {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'.' | b'*');
+        let encode = |byte| match byte {
+            b' ' => "+".to_owned(),
+            byte if plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        };
+        text.bytes().map(encode).collect()
+    }
+
+    /// Any JSON, in the words that messages use.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let word = prop_oneof![
+            Just("Records"),
+            Just("Message"),
+            Just("TopicArn"),
+            Just("Event"),
+            Just("s3"),
+            Just("s3Bucket"),
+            Just("s3ObjectKey"),
+            Just("detail-type"),
+            Just("detail"),
+            Just("bucket"),
+            Just("object"),
+            Just("key"),
+            Just("name"),
+            Just("eventName"),
+            Just("ObjectCreated:Put"),
+            Just("Object Created"),
+            Just("s3:TestEvent"),
+            Just("{\"Records\":[]}"),
+            Just(""),
+        ];
+        let leaf =
+            prop_oneof![Just(Value::Null), any::<i64>().prop_map(Value::from), word.clone().prop_map(Value::from)];
+        leaf.prop_recursive(5, 40, 5, move |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                proptest::collection::vec((word.clone(), inner), 0..6)
+                    .prop_map(|pairs| pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_message_panics(value in any_json(), text in any::<String>()) {
+            let _ = objects(&value.to_string());
+            let _ = objects(&wrapped(&value).to_string());
+            let _ = objects(&text);
+            let _ = form_decoded(&text);
+        }
+
+        #[test]
+        fn every_key_comes_back_in_every_form(key in any::<String>(), bucket in "[a-z0-9.-]{3,20}") {
+            let record = |key: &str| json!({"eventName": "ObjectCreated:Put", "awsRegion": "cn-north-1",
+                "s3": {"bucket": {"name": &bucket}, "object": {"key": key}}});
+            let plain = json!({"Records": [record(&form_encoded(&key)), {"eventName": "ObjectRemoved:Delete"}]});
+            let own = json!({"s3Bucket": &bucket, "s3ObjectKey": [&key]});
+            let event = json!({"detail-type": "Object Created", "region": "us-gov-west-1",
+                "detail": {"bucket": {"name": &bucket}, "object": {"key": &key}}});
+            for body in [wrapped(&plain), wrapped(&own), wrapped(&event), plain, own, event] {
+                let found = objects(&body.to_string());
+                let names = found.expect("objects").into_iter().map(|object| (object.bucket, object.key));
+                prop_assert_eq!(names.collect::<Vec<_>>(), vec![(bucket.clone(), key.clone())]);
+            }
+        }
     }
 }

@@ -200,22 +200,26 @@ async fn firehose(State(push): State<Push>, headers: HeaderMap, body: Bytes) -> 
 
 async fn take_firehose(push: &Push, headers: &HeaderMap, body: &[u8]) -> Result<String, Refusal> {
     push.check(headers)?;
-    let text = if headers.get(header::CONTENT_ENCODING).is_some_and(|value| value == "gzip") {
-        inflated(body).map_err(Refusal::Body)?
-    } else {
-        body.to_vec()
-    };
-    let request: FirehoseRequest =
-        serde_json::from_slice(&text).map_err(|error| Refusal::Body(format!("not a Firehose request: {error}")))?;
-    let mut objects = Vec::with_capacity(request.records.len());
-    for (place, record) in request.records.iter().enumerate() {
-        let bytes = STANDARD
-            .decode(&record.data)
-            .map_err(|error| Refusal::Body(format!("record {place} is not base64: {error}")))?;
-        objects.push((format!("firehose {} record {place}", request.request_id), bytes));
-    }
+    let gzip = headers.get(header::CONTENT_ENCODING).is_some_and(|value| value == "gzip");
+    let (request_id, objects) = firehose_records(body, gzip).map_err(Refusal::Body)?;
     push.take(objects).await?;
-    Ok(request.request_id)
+    Ok(request_id)
+}
+
+/// What a record is called, and its bytes.
+type Record = (String, Vec<u8>);
+
+/// A request's ID and its records; or what is wrong with it.
+pub fn firehose_records(body: &[u8], gzip: bool) -> Result<(String, Vec<Record>), String> {
+    let inflated = if gzip { Some(inflated(body)?) } else { None };
+    let request: FirehoseRequest = serde_json::from_slice(inflated.as_deref().unwrap_or(body))
+        .map_err(|error| format!("not a Firehose request: {error}"))?;
+    let mut records = Vec::with_capacity(request.records.len());
+    for (place, record) in request.records.iter().enumerate() {
+        let bytes = STANDARD.decode(&record.data).map_err(|error| format!("record {place} is not base64: {error}"))?;
+        records.push((format!("firehose {} record {place}", request.request_id), bytes));
+    }
+    Ok((request.request_id, records))
 }
 
 fn inflated(body: &[u8]) -> Result<Vec<u8>, String> {
@@ -227,4 +231,43 @@ fn inflated(body: &[u8]) -> Result<Vec<u8>, String> {
         return Err(format!("the body inflates to more than {} MiB", BODY_BYTES_MAX >> 20));
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn gzipped(text: &[u8]) -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text).and_then(|()| gzip.finish()).expect("gzip")
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics(body in proptest::collection::vec(any::<u8>(), 0..400), gzip: bool) {
+            let _ = firehose_records(&body, gzip);
+            let _ = firehose_records(&gzipped(&body), true);
+        }
+
+        #[test]
+        fn what_firehose_sends_is_read_back(
+            id in "[a-z0-9-]{0,40}",
+            data in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..80), 0..8),
+            gzip: bool,
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let records: Vec<_> = data.iter().map(|bytes| serde_json::json!({"data": STANDARD.encode(bytes)})).collect();
+            let text = serde_json::json!({"requestId": id, "timestamp": 1, "records": records}).to_string();
+            let body = if gzip { gzipped(text.as_bytes()) } else { text.into_bytes() };
+            let (read_id, read) = firehose_records(&body, gzip).expect("a request");
+            prop_assert_eq!(read_id, id);
+            prop_assert_eq!(read.into_iter().map(|(_, bytes)| bytes).collect::<Vec<_>>(), data);
+            // Half a request is none: the sender sends it again.
+            prop_assert!(firehose_records(&body[..cut.index(body.len())], gzip).is_err());
+        }
+    }
 }

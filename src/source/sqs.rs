@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, QueueAttributeName,
@@ -16,8 +15,9 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::aws::{self, Buckets};
+use super::bucket::{Patience, backoff, fetch, words};
 use super::live::{Feed, Line, Ticket, now_s};
-use super::notification::{S3Object, objects};
+use super::notification::objects;
 
 /// Seconds that SQS waits for a message, at most; messages in one answer, at most.
 const WAIT_S: i32 = 20;
@@ -34,15 +34,6 @@ const COUNTED: Duration = Duration::from_secs(5);
 /// Objects fetched at once, and messages in hand beyond which no more are asked for.
 const FETCHES: usize = 16;
 const MESSAGES_MAX: usize = 512;
-
-/// An object that is not there, or not ours to read, is asked for so often: permissions and names may be late.
-const TRIES: u32 = 4;
-/// Waiting between tries: this, doubled each time, at most so long.
-const BACKOFF: Duration = Duration::from_millis(250);
-const BACKOFF_MAX: Duration = Duration::from_secs(20);
-
-/// Beyond it an object is no log file.
-const OBJECT_BYTES_MAX: i64 = 512 << 20;
 
 /// Longest wait for the last deletions when the sidecar ends.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -236,7 +227,7 @@ impl Sqs {
             tasks.spawn(async move {
                 // Never closed.
                 let _room = fetches.acquire().await;
-                let feed = match fetch(&buckets, &object).await {
+                let feed = match fetch(&buckets, &object, Patience::Endless).await {
                     Ok(bytes) => Feed::Delivery { ticket, name: object.key, bytes },
                     Err(reason) => {
                         Feed::Parked { ticket, name: format!("s3://{}/{}", object.bucket, object.key), reason }
@@ -330,71 +321,18 @@ impl State {
     }
 }
 
-/// The object's bytes; or why it cannot be had, after some tries. Waits out everything that may pass.
-pub(super) async fn fetch(buckets: &Buckets, object: &S3Object) -> Result<Vec<u8>, String> {
-    let (mut tries, mut refusals) = (0, 0);
-    let mut region = object.region.clone();
-    loop {
-        let client = buckets.client(region.as_deref());
-        let error = match client.get_object().bucket(&object.bucket).key(&object.key).send().await {
-            Ok(answer) => {
-                if answer.content_length().is_some_and(|length| length > OBJECT_BYTES_MAX) {
-                    return Err(format!("it has more than {} MiB", OBJECT_BYTES_MAX >> 20));
-                }
-                match answer.body.collect().await {
-                    Ok(bytes) => return Ok(bytes.to_vec()),
-                    Err(error) => format!("the answer broke off: {error}"),
-                }
-            }
-            Err(error) => {
-                let status = error.raw_response().map(|response| response.status().as_u16());
-                let elsewhere = error.raw_response().and_then(|response| response.headers().get("x-amz-bucket-region"));
-                if let (Some(301 | 307 | 400), Some(elsewhere)) = (status, elsewhere)
-                    && region.as_deref() != Some(elsewhere)
-                {
-                    region = Some(elsewhere.to_owned());
-                    continue;
-                }
-                // The request itself is at fault, not the service: 429 and 408 pass.
-                if matches!(status, Some(400..=407 | 409..=428)) {
-                    refusals += 1;
-                    if refusals >= TRIES {
-                        return Err(format!("S3 refused it {TRIES} times: {}", words(&error)));
-                    }
-                }
-                words(&error)
-            }
-        };
-        tries += 1;
-        warn!(bucket = %object.bucket, key = %object.key, %error, tries, "an object cannot be had; asking again");
-        tokio::time::sleep(backoff(tries)).await;
+/// Of `https://sqs.REGION.amazonaws.com/...`, also with `.cn`, `sqs-fips`, `api.aws` and a VPC endpoint's name before it;
+/// and of the old `REGION.queue.amazonaws.com`.
+pub fn region_of(url: &str) -> Option<String> {
+    let host = url.split("://").nth(1)?.split(['/', ':']).next()?;
+    let ours = ["amazonaws.com", "amazonaws.com.cn", "api.aws", "api.amazonwebservices.com.cn"];
+    let name = ours.iter().find_map(|end| host.strip_suffix(end)?.strip_suffix('.'))?;
+    let mut parts = name.split('.');
+    if let Some(old) = name.strip_suffix("queue") {
+        return Some(if old.is_empty() { "us-east-1" } else { old.trim_end_matches('.') }.to_owned());
     }
-}
-
-/// A service's code and message, or what kept us from reaching it.
-pub(super) fn words<E: ProvideErrorMetadata + std::error::Error + 'static, R: std::fmt::Debug>(
-    error: &SdkError<E, R>,
-) -> String {
-    match (error.code(), error.message()) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        (Some(code), None) => code.to_owned(),
-        _ => aws_sdk_s3::error::DisplayErrorContext(error).to_string(),
-    }
-}
-
-/// Doubled with each failure, and anywhere between a half and the whole of it, so that many do not come back at once.
-pub(super) fn backoff(failures: u32) -> Duration {
-    let most = BACKOFF.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX);
-    let share = f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 1_000.0;
-    most.mul_f64(0.5 + share / 2.0)
-}
-
-/// `https://sqs.us-gov-west-1.amazonaws.com/...`, also `.amazonaws.com.cn`.
-fn region_of(url: &str) -> Option<String> {
-    let host = url.split("://").nth(1)?.split('/').next()?;
-    let mut parts = host.split('.');
-    let (service, region) = (parts.next()?, parts.next()?);
-    (service == "sqs" && parts.next() == Some("amazonaws")).then(|| region.to_owned())
+    parts.find(|part| matches!(*part, "sqs" | "sqs-fips"))?;
+    parts.next().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -406,7 +344,15 @@ mod tests {
         for (url, region) in [
             ("https://sqs.us-gov-west-1.amazonaws.com/1/q", Some("us-gov-west-1")),
             ("https://sqs.cn-north-1.amazonaws.com.cn/1/q", Some("cn-north-1")),
+            ("https://sqs.cn-northwest-1.api.amazonwebservices.com.cn/1/q", Some("cn-northwest-1")),
+            ("https://sqs-fips.us-gov-east-1.amazonaws.com/1/q", Some("us-gov-east-1")),
+            ("https://sqs.eu-west-1.api.aws/1/q", Some("eu-west-1")),
+            ("https://vpce-0a-1b.sqs.eu-west-1.vpce.amazonaws.com/1/q", Some("eu-west-1")),
+            ("https://eu-west-1.queue.amazonaws.com/1/q", Some("eu-west-1")),
+            ("https://queue.amazonaws.com/1/q", Some("us-east-1")),
+            ("https://sqs.amazonaws.com/1/q", None),
             ("http://127.0.0.1:5005/123456789012/trail", None),
+            ("https://example.org/sqs.eu-west-1.amazonaws.com", None),
             ("sqs", None),
         ] {
             assert_eq!(region_of(url).as_deref(), region, "{url}");

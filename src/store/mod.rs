@@ -11,6 +11,7 @@ use std::io;
 
 use thiserror::Error;
 
+pub(crate) use result::insight_key;
 pub use result::{
     Account, Gap, Objects, RecordCounts, ResultDir, SummaryFile, Timings, read_insights, read_summary, write_summary,
 };

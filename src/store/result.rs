@@ -90,7 +90,7 @@ impl ResultDir {
 
 /// `AWSLogs/ACCOUNT/CloudTrail-Insight/REGION/YYYY/MM/DD/ACCOUNT_CloudTrail-Insight_REGION_YYYYMMDDTHHmmZ_UNIQUE16.json.gz`;
 /// the unique part is derived from the first record, so that a second run writes the same names.
-fn insight_key(account: &str, region: &str, decided: Minute, first: &TrailRecord) -> String {
+pub(crate) fn insight_key(account: &str, region: &str, decided: Minute, first: &TrailRecord) -> String {
     let time = decided.to_string();
     let (year, month, day, hour, minute) = (&time[0..4], &time[5..7], &time[8..10], &time[11..13], &time[14..16]);
     let unique = Uuid::parse_str(&first.event_id).unwrap_or_default().simple().to_string();

@@ -101,6 +101,10 @@ impl Journal {
         Ok(Recovered { journal, snapshot, entries })
     }
 
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Puts an entry on the disk. After an error the journal is as it was.
     pub(super) fn append(&mut self, entry: &[u8]) -> Result<(), WatchError> {
         let path = journal_path(&self.directory, self.number);

@@ -8,6 +8,7 @@
 
 mod early;
 mod journal;
+mod lags;
 mod lines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ use crate::store::{Account, Objects, RecordCounts, StoreError, SummaryFile, Timi
 use crate::window::{FrameReader, Frames, Tally};
 pub use early::Early;
 use journal::{Journal, Recovered};
+use lags::Lags;
 use lines::Lines;
 
 /// What keeps the sidecar from going on.
@@ -59,6 +61,8 @@ pub struct Options {
     /// How objects are read; what is late.
     pub run: run::Options,
     pub clock: Clock,
+    /// Under [`Clock::Wall`]: the lateness follows from what was observed, once enough was.
+    pub learns_lateness: bool,
     /// A ceiling of the process's memory in bytes, held by forgetting the series that were not called for longest.
     pub memory: Option<u64>,
 }
@@ -116,6 +120,7 @@ struct Entry {
     frontier: i64,
     /// As JSON, where they are others than before.
     mutes: Option<String>,
+    lags: Vec<(u16, u64)>,
     /// The ceiling in force: what is forgotten follows from it and from what came before, so a replay forgets the same.
     memory: Option<u64>,
 }
@@ -140,6 +145,7 @@ struct Head {
     accounts: BTreeMap<(String, String), Span>,
     told: u64,
     incidents: u64,
+    lags: Lags,
     evicted: u64,
 }
 
@@ -188,6 +194,7 @@ pub struct Watch {
     /// Lines of `insights.jsonl`, and starts among them.
     told: u64,
     incidents: u64,
+    lags: Lags,
     /// Series forgotten for want of memory.
     evicted: u64,
     insights: Lines,
@@ -233,6 +240,7 @@ impl Watch {
             accounts: BTreeMap::new(),
             told: 0,
             incidents: 0,
+            lags: Lags::default(),
             evicted: 0,
             insights: lines("insights.jsonl", ends[0])?,
             near: lines("near.jsonl", ends[1])?,
@@ -250,6 +258,7 @@ impl Watch {
             watch.set_mutes(&head.mutes)?;
             (watch.muted, watch.accounts) = (head.muted, head.accounts);
             (watch.told, watch.incidents, watch.evicted) = (head.told, head.incidents, head.evicted);
+            watch.lags = head.lags;
         }
         for bytes in entries {
             let entry: Entry = postcard::from_bytes(&bytes.map_err(unread)?).map_err(damaged)?;
@@ -286,6 +295,11 @@ impl Watch {
     /// Where all of it is kept.
     pub fn directory(&self) -> &Path {
         self.insights.path().parent().unwrap_or(Path::new("."))
+    }
+
+    /// Of the journal in use: with each snapshot begins another.
+    pub fn journal_number(&self) -> u64 {
+        self.journal.number()
     }
 
     /// `insights.jsonl`.
@@ -348,6 +362,15 @@ impl Watch {
         Ok(())
     }
 
+    /// How late an event may come and still be scored.
+    pub fn lateness_minutes(&self) -> i64 {
+        let given = self.options.run.lateness_minutes;
+        match self.options.learns_lateness {
+            true => self.lags.lateness_minutes().unwrap_or(given),
+            false => given,
+        }
+    }
+
     /// The first minute that an object of this time of delivery can still bring.
     fn day_start(&self, delivered: i64) -> i64 {
         Minute(delivered).day() * MINUTES_PER_DAY - self.options.run.lateness_minutes
@@ -368,7 +391,7 @@ impl Watch {
     /// an error nothing has been said, and it can be tried again.
     pub fn commit(&mut self, complete: Option<Minute>) -> Result<Committed, WatchError> {
         let frontier = complete.map(|complete| match self.options.clock {
-            Clock::Wall => complete.0 - self.options.run.lateness_minutes,
+            Clock::Wall => complete.0 - self.lateness_minutes(),
             Clock::Delivery => self.day_start(complete.0 - REORDER_MINUTES),
         });
         self.commit_up_to(frontier.map_or(self.detector.frontier(), Minute))
@@ -407,6 +430,7 @@ impl Watch {
             newest: self.newest_delivery(),
             frontier: frontier.0,
             mutes: self.fresh_mutes.as_ref().map(Mutes::to_json),
+            lags: (0..).zip(self.intake.lags.iter().copied()).filter(|(_, count)| *count > 0).collect(),
             memory: self.options.memory,
         };
         let bytes = postcard::to_stdvec(&entry).map_err(SnapshotError::from)?;
@@ -417,6 +441,7 @@ impl Watch {
         }
         self.fresh_mutes = None;
         self.intake.counters = RecordCounts::default();
+        self.intake.lags.clear();
         self.fresh_objects = ObjectCounts::default();
         self.fresh.clear();
         // An old trail is read to its end: nobody waits for the first word of it.
@@ -450,6 +475,7 @@ impl Watch {
         rejects.sort();
         rejects.iter().for_each(|reject| self.rejects.push(reject));
         self.see(entry.seen);
+        self.lags.add(&entry.lags);
         self.newest = self.newest.max(entry.newest);
         self.counters.add(&entry.counters);
         self.objects.add(&entry.objects);
@@ -464,6 +490,7 @@ impl Watch {
             over = step.is_none();
             insights.extend(self.advance(step.unwrap_or(frontier))?);
         }
+        self.lags.roll_to(self.detector.frontier().day());
         self.forget();
         if let Some(memory) = entry.memory {
             self.evicted += self.detector.shrink(memory.saturating_sub(MEMORY_FIXED)) as u64;
@@ -591,6 +618,7 @@ impl Watch {
             accounts: self.accounts.clone(),
             told: self.told,
             incidents: self.incidents,
+            lags: self.lags.clone(),
             evicted: self.evicted,
         };
         self.summarise();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use highwater::config::{ConfigError, Settings};
+use highwater::config::{ConfigError, Lateness, Settings, Sidecar, schema};
 use highwater::detector::CallRate;
 use highwater::train::simulate::{Options, simulate};
 use serde_json::Value;
@@ -64,7 +64,7 @@ fn every_setting_can_stand_in_a_file() {
         call_rate: CallRate::All,
         drops: true,
         threshold: Some(1.5),
-        lateness_minutes: Some(2_880),
+        lateness: Some(Lateness::Minutes(2_880)),
         object_mib_max: 64,
         threads: Some(3),
         missed_jobs: false,
@@ -237,4 +237,48 @@ fn an_incident_that_starts_later_is_the_same() {
     let kept = compare(&low, &low);
     assert!(kept.changed.is_empty() && kept.vanished.is_empty() && kept.appeared.is_empty());
     assert!(changes.vanished.len() + changes.changed.len() <= low.len());
+}
+
+#[test]
+fn what_the_sidecar_reads_is_checked_and_told_by_line() {
+    let parse = |text: &str| Sidecar::parse(text, "highwater.toml");
+    let text = "lateness = \"auto\"\n[watch]\nstate = \"state\"\nstatus = \"127.0.0.1:9184\"\n\
+        [[source]]\nsqs = { url = \"https://sqs.eu-west-1.amazonaws.com/123456789012/trail\", role = \"arn:aws:iam::1:role/r\" }\n\
+        [[source]]\n[source.s3]\nurl = \"s3://trail/prefix\"\nsince = \"2026-11-01\"\n\
+        [[source]]\ndir = { path = \"/var/log/cloudtrail\" }\n";
+    let sidecar = parse(text).expect("a configuration");
+    assert_eq!(sidecar.sources.len(), 3);
+    assert_eq!(sidecar.watch.state.as_deref(), Some(Path::new("state")));
+    assert_eq!(read(text).expect("settings").lateness, Some(Lateness::Auto));
+    assert_eq!(parse("threads = 3\n").expect("only settings"), Sidecar::default());
+    for (text, line, part) in [
+        ("[watch]\nstat = \"x\"\n", 2, "did you mean state?"),
+        ("\n[[source]]\nsqz = { url = \"x\" }\n", 3, "did you mean sqs?"),
+        ("[[source]]\nsqs = { uri = \"x\" }\n", 2, "did you mean url?"),
+        ("[[source]]\nsqs = {}\n", 2, "missing field `url`"),
+        ("[[source]]\nhttp = { listen = \"here\" }\n", 2, "invalid socket address"),
+        ("[[source]]\nhttp = { listen = \"0.0.0.0:80\", key = \"hush\" }\n", 2, "env:NAME or file:PATH"),
+        ("[[source]]\ns3 = { url = \"s3://b\", since = \"soon\" }\n", 2, "not a day like 2026-11-01"),
+        ("watch = 3\n", 1, "invalid type"),
+        ("[watch\n", 1, "unclosed"),
+    ] {
+        let error = parse(text).expect_err(text).to_string();
+        assert!(error.starts_with(&format!("highwater.toml:{line}: ")) && error.contains(part), "{text:?}: {error}");
+        assert!(!error.contains("hush"), "a secret in a message: {error}");
+    }
+    for (text, part) in [
+        ("[[source]]\nsqs = { url = \"trail\" }\n", "source number 1: trail: not the URL of a queue"),
+        ("[[source]]\ns3 = { url = \"s3://b\", role = \"me\" }\n", "not the ARN of a role"),
+        ("[[source]]\nhttp = { listen = \"0.0.0.0:80\" }\n", "needs a key"),
+    ] {
+        let error = parse(text).expect_err(text).to_string();
+        assert!(error.contains(part), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn the_schema_that_is_shipped_is_the_one_of_this_version() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/highwater.schema.json");
+    let shipped: Value = serde_json::from_str(&fs::read_to_string(&path).expect("the schema")).expect("JSON");
+    assert!(shipped == schema(), "make it anew: highwater schema > deploy/highwater.schema.json");
 }

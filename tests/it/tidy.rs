@@ -35,7 +35,7 @@ const NOT_IN_CORE: [&str; 16] = [
 const THREADS_IN_CORE: (&str, &str) = ("detector", "std::thread::scope(");
 
 /// Crates, and the only modules that may use them.
-const CRATE_USERS: [(&str, &[&str]); 34] = [
+const CRATE_USERS: [(&str, &[&str]); 35] = [
     ("polars", &["store"]),
     ("csv", &["score"]),
     ("plotters", &["report"]),
@@ -51,10 +51,10 @@ const CRATE_USERS: [(&str, &[&str]); 34] = [
     ("console", &["cli"]),
     ("toml", &["config"]),
     ("indicatif", &["cli"]),
-    ("anyhow", &["cli", "run", "sidecar", "sink", "http"]),
+    ("anyhow", &["cli", "mirror", "run", "sidecar", "sink", "http"]),
     ("tokio", &["sidecar", "sink", "source", "http"]),
     ("axum", &["source", "http"]),
-    ("tracing", &["sidecar", "sink", "source", "http", "cli"]),
+    ("tracing", &["mirror", "sidecar", "sink", "source", "http", "cli"]),
     ("tracing_subscriber", &["cli"]),
     ("hyper_rustls", &["sink"]),
     ("hyper_util", &["sink"]),
@@ -66,7 +66,8 @@ const CRATE_USERS: [(&str, &[&str]); 34] = [
     ("sd_notify", &["status"]),
     ("subtle", &["source"]),
     ("aws_config", &["sink", "source"]),
-    ("aws_sdk_s3", &["source"]),
+    ("aws_credential_types", &["sink"]),
+    ("aws_sdk_s3", &["mirror", "source"]),
     ("aws_sdk_sqs", &["source"]),
     ("walkdir", &["source"]),
     ("glob", &["insight", "source"]),

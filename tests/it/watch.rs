@@ -34,7 +34,11 @@ fn trail(seed: u64, root: &Path) -> Vec<Object> {
 }
 
 fn open(state: &Path) -> Result<Watch, WatchError> {
-    Watch::open(state, Options { run: scan_options(), clock: Clock::Delivery, memory: None }, detector())
+    Watch::open(
+        state,
+        Options { run: scan_options(), clock: Clock::Delivery, learns_lateness: false, memory: None },
+        detector(),
+    )
 }
 
 fn delivery(object: &Object) -> Delivery {
@@ -163,7 +167,7 @@ fn the_wall_clock_closes_what_the_sources_are_known_to_have_given() {
     let folder = tempfile::tempdir().expect("a folder");
     let objects = trail(3, folder.path());
     let options = highwater::run::Options { lateness_minutes: 240, ..scan_options() };
-    let options = Options { run: options, clock: Clock::Wall, memory: None };
+    let options = Options { run: options, clock: Clock::Wall, learns_lateness: false, memory: None };
     let mut watch = Watch::open(&folder.path().join("state"), options, detector()).expect("opened");
     let (mut told, mut early, mut late_words) = (Vec::new(), HashMap::new(), 0);
     let mut note = |committed: Committed, told: &mut Vec<Insight>| {
@@ -277,8 +281,12 @@ fn what_is_forgotten_for_want_of_memory_is_the_same_after_any_kill() {
     let deliveries = many_series(40, 2_000);
     let run = |memory: Option<u64>, kills: u64| {
         let folder = tempfile::tempdir().expect("a folder");
-        let options =
-            Options { run: run::Options { lateness_minutes: 90, ..scan_options() }, clock: Clock::Wall, memory };
+        let options = Options {
+            run: run::Options { lateness_minutes: 90, ..scan_options() },
+            clock: Clock::Wall,
+            learns_lateness: false,
+            memory,
+        };
         let open = || Watch::open(folder.path(), options.clone(), detector()).expect("opened");
         let mut random = Random(kills);
         let mut watch = open();
@@ -320,7 +328,8 @@ fn open_minutes_beyond_their_share_are_closed_early_and_every_record_is_counted(
     let folder = tempfile::tempdir().expect("a folder");
     let run = run::Options { lateness_minutes: 20 * 60, ..scan_options() };
     // What is left for open minutes holds about ten hours.
-    let options = Options { run, clock: Clock::Wall, memory: Some((96 << 20) + 2 * 40_000 * 18) };
+    let options =
+        Options { run, clock: Clock::Wall, learns_lateness: false, memory: Some((96 << 20) + 2 * 40_000 * 18) };
     let mut watch = Watch::open(folder.path(), options, detector()).expect("opened");
     let mut early = 0;
     for delivery in &deliveries {
@@ -341,7 +350,12 @@ fn the_parts_of_a_day_of_rates_read_back_as_the_whole() {
         let folder = tempfile::tempdir().expect("a folder");
         let open = || {
             let run = run::Options { lateness_minutes: 60, ..scan_options() };
-            Watch::open(folder.path(), Options { run, clock: Clock::Wall, memory: None }, detector()).expect("opened")
+            Watch::open(
+                folder.path(),
+                Options { run, clock: Clock::Wall, learns_lateness: false, memory: None },
+                detector(),
+            )
+            .expect("opened")
         };
         let mut watch = open();
         for (place, delivery) in deliveries.iter().enumerate() {

@@ -1,0 +1,202 @@
+//! What a bucket is asked: its keys, and one object. Finds out the bucket's Region by S3's own answer, asks again for
+//! whatever may pass, and tells that from what will not. Knows no queue, and not what is in an object.
+
+use std::time::Duration;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::types::Object;
+use tracing::warn;
+
+use super::aws::Buckets;
+use super::notification::S3Object;
+
+/// An object that is not there, or not ours to read, is asked for so often: permissions and names may be late.
+const TRIES: u32 = 4;
+
+/// Waiting between tries: this, doubled each time, at most so long.
+const BACKOFF: Duration = Duration::from_millis(250);
+const BACKOFF_MAX: Duration = Duration::from_secs(20);
+
+/// Beyond it an object is no log file.
+const OBJECT_BYTES_MAX: i64 = 512 << 20;
+
+/// Refusals that speak of us or of the moment, not of the object: keys that have run out, clocks, quotas. New keys and
+/// time mend them, so nothing is given up for them.
+const PASSING: [&str; 16] = [
+    "AccountProblem",
+    "AuthFailure",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "KMS.ThrottlingException",
+    "RequestExpired",
+    "RequestTimeout",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "SlowDown",
+    "Throttling",
+    "TokenRefreshRequired",
+    "UnrecognizedClientException",
+];
+
+/// How often is asked for what may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as it takes.
+    Endless,
+    /// So many times.
+    Tries(u32),
+}
+
+/// The object's bytes; or why it cannot be had, after some tries.
+pub async fn fetch(buckets: &Buckets, object: &S3Object, patience: Patience) -> Result<Vec<u8>, String> {
+    let (mut tries, mut refusals) = (0, 0);
+    let mut region = object.region.clone();
+    let mut moved = false;
+    loop {
+        let client = buckets.client(region.as_deref());
+        let error = match client.get_object().bucket(&object.bucket).key(&object.key).send().await {
+            Ok(answer) => {
+                if answer.content_length().is_some_and(|length| length > OBJECT_BYTES_MAX) {
+                    return Err(format!("it has more than {} MiB", OBJECT_BYTES_MAX >> 20));
+                }
+                match answer.body.collect().await {
+                    Ok(bytes) => return Ok(bytes.to_vec()),
+                    Err(error) => format!("the answer broke off: {}", aws_sdk_s3::error::DisplayErrorContext(&error)),
+                }
+            }
+            Err(error) => {
+                // Once: two Regions that name each other would send us round for ever.
+                if !moved && let Some(elsewhere) = elsewhere(&error, region.as_deref()) {
+                    (region, moved) = (Some(elsewhere), true);
+                    continue;
+                }
+                let status = error.raw_response().map(|response| response.status().as_u16());
+                if is_final(status, error.code()) {
+                    refusals += 1;
+                    if refusals >= TRIES {
+                        return Err(format!("S3 refused it {TRIES} times: {}", words(&error)));
+                    }
+                }
+                words(&error)
+            }
+        };
+        tries += 1;
+        if patience == Patience::Tries(tries) {
+            return Err(format!("it could not be had in {tries} tries: {error}"));
+        }
+        warn!(bucket = %object.bucket, key = %object.key, %error, tries, "an object cannot be had; asking again");
+        tokio::time::sleep(backoff(tries)).await;
+    }
+}
+
+/// One level of a bucket's folders, or all keys below a prefix.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    pub bucket: &'a str,
+    pub prefix: &'a str,
+    /// Only what stands right below the prefix.
+    pub one_level: bool,
+    /// Keys after this one.
+    pub after: Option<&'a str>,
+}
+
+/// What a prefix holds: objects, and folders where one level was asked for.
+pub type Level = (Vec<Object>, Vec<String>);
+
+/// Lists; `region` is where the bucket is, as far as is known by now.
+pub async fn list(buckets: &Buckets, region: &mut Option<String>, ask: Ask<'_>) -> Result<Level, String> {
+    let mut moved = false;
+    'again: loop {
+        let client = buckets.client(region.as_deref());
+        let asked = client.list_objects_v2().bucket(ask.bucket).prefix(ask.prefix);
+        let asked = asked.set_start_after(ask.after.map(str::to_owned));
+        let asked = asked.set_delimiter(ask.one_level.then(|| "/".to_owned()));
+        let mut pages = asked.into_paginator().send();
+        let (mut objects, mut folders) = (Vec::new(), Vec::new());
+        while let Some(page) = pages.next().await {
+            let page = match page {
+                Ok(page) => page,
+                Err(error) => {
+                    if !moved && let Some(elsewhere) = elsewhere(&error, region.as_deref()) {
+                        (*region, moved) = (Some(elsewhere), true);
+                        continue 'again;
+                    }
+                    return Err(words(&error));
+                }
+            };
+            folders.extend(page.common_prefixes.unwrap_or_default().into_iter().filter_map(|folder| folder.prefix));
+            objects.extend(page.contents.unwrap_or_default());
+        }
+        return Ok((objects, folders));
+    }
+}
+
+/// The Region that S3 names where it was asked in another one.
+fn elsewhere<E>(error: &SdkError<E, HttpResponse>, region: Option<&str>) -> Option<String> {
+    let answer = error.raw_response()?;
+    let named = answer.headers().get("x-amz-bucket-region")?;
+    (matches!(answer.status().as_u16(), 301 | 307 | 400) && region != Some(named)).then(|| named.to_owned())
+}
+
+/// Whether asking again changes nothing: the request itself is at fault, not the service (429 and 408 pass), nor the
+/// keys that it was signed with.
+fn is_final(status: Option<u16>, code: Option<&str>) -> bool {
+    matches!(status, Some(400..=407 | 409..=428)) && code.is_none_or(|code| !PASSING.contains(&code))
+}
+
+/// A service's code and message, or what kept us from reaching it.
+pub fn words<E: ProvideErrorMetadata + std::error::Error + 'static, R: std::fmt::Debug>(
+    error: &SdkError<E, R>,
+) -> String {
+    match (error.code(), error.message()) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => aws_sdk_s3::error::DisplayErrorContext(error).to_string(),
+    }
+}
+
+/// Doubled with each failure, and anywhere between a half and the whole of it, so that many do not come back at once.
+pub fn backoff(failures: u32) -> Duration {
+    let most = BACKOFF.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX);
+    let share = f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 1_000.0;
+    most.mul_f64(0.5 + share / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_ran_out_are_no_fault_of_the_object() {
+        for (status, code, expected) in [
+            (403, Some("AccessDenied"), true),
+            (404, Some("NoSuchKey"), true),
+            (404, None, true),
+            (400, Some("ExpiredToken"), false),
+            (403, Some("ExpiredToken"), false),
+            (403, Some("RequestTimeTooSkewed"), false),
+            (403, Some("InvalidAccessKeyId"), false),
+            (400, Some("RequestTimeout"), false),
+            (408, None, false),
+            (429, None, false),
+            (503, Some("SlowDown"), false),
+            (500, None, false),
+        ] {
+            assert_eq!(is_final(Some(status), code), expected, "{status} {code:?}");
+        }
+        assert!(!is_final(None, None));
+    }
+
+    #[test]
+    fn waits_grow_and_end_growing() {
+        for failures in [1, 2, 5, 10, 1_000, u32::MAX] {
+            let most = BACKOFF.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX);
+            let wait = backoff(failures);
+            assert!(wait >= most / 2 && wait <= most, "{failures}: {wait:?}");
+        }
+    }
+}

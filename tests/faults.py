@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+"""What fails around the sidecar, and what must not fail with it.
+
+  faults.py HIGHWATER SCRATCH_DIRECTORY [--seed N]
+
+A proxy between `highwater` and moto's server answers for S3 and SQS with errors: 500, SlowDown, bodies cut off,
+connections broken, slow answers, a queue that is away, keys that have run out, objects that nobody can read; and a disk
+is full for a while (as root only: it is a small tmpfs). Each time the insights must be those of a scan of the same
+objects, byte for byte, and no message may be deleted before all that it names was fetched or given up.
+"""
+import argparse
+import collections
+import gzip
+import http.client
+import http.server
+import json
+import logging
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+
+import boto3
+import requests
+from moto.server import ThreadedMotoServer
+from sidecar import REGION, free_port, objects, shuffled
+
+DENIED = "AWSLogs/denied.json.gz"
+CUT = "AWSLogs/cut.json.gz"
+PLAIN = "AWSLogs/no-gzip.json.gz"
+MISSING = "AWSLogs/not-there.json.gz"
+
+
+def failure(code):
+    return f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>made up</Message></Error>".encode()
+
+
+class Proxy(http.server.ThreadingHTTPServer):
+    """Between the sidecar and moto. `weather` names a fault for each GET of an object, or None."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, backend, weather):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.backend, self.weather = backend, weather
+        self.queue_fault = None
+        self.lock = threading.Lock()
+        self.messages, self.had, self.refused = {}, set(), collections.Counter()
+        self.faults = collections.Counter()
+        self.early, self.deleted = [], 0
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, *_):
+        pass
+
+    def received(self, answer):
+        for message in json.loads(answer or b"{}").get("Messages", []):
+            records = json.loads(message["Body"]).get("Records", [])
+            keys = [urllib.parse.unquote_plus(record["s3"]["object"]["key"]) for record in records]
+            with self.lock:
+                self.messages[message["ReceiptHandle"]] = keys
+
+    def deleting(self, request):
+        with self.lock:
+            for entry in json.loads(request).get("Entries", []):
+                self.deleted += 1
+                for key in self.messages.get(entry["ReceiptHandle"], []):
+                    if key not in self.had and self.refused[key] < 4:
+                        self.early.append(key)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body, headers=()):
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def broken(self):
+        self.close_connection = True
+        self.connection.close()
+
+    def forward(self):
+        proxy = self.server
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        target = self.headers.get("X-Amz-Target", "")
+        key = None
+        if target.startswith("AmazonSQS"):
+            if proxy.queue_fault == "away":
+                return self.broken()
+            if proxy.queue_fault == "error":
+                return self.answer(500, b'{"__type": "InternalFailure"}')
+            if target.endswith("DeleteMessageBatch"):
+                proxy.deleting(body)
+        elif self.command == "GET" and "list-type" not in self.path:
+            key = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).split("/", 2)[2]
+            fault = proxy.weather(key)
+            with proxy.lock:
+                proxy.faults[fault] += fault is not None
+            if fault == "slow":
+                time.sleep(2)
+            elif fault == "reset":
+                return self.broken()
+            elif fault in ("InternalError", "SlowDown"):
+                return self.answer(500 if fault == "InternalError" else 503, failure(fault))
+            elif fault == "ExpiredToken":
+                return self.answer(403, failure(fault))
+            elif fault == "AccessDenied":
+                with proxy.lock:
+                    proxy.refused[key] += 1
+                return self.answer(403, failure(fault))
+        else:
+            fault = None
+        connection = http.client.HTTPConnection("127.0.0.1", proxy.backend, timeout=60)
+        skipped = ("connection", "transfer-encoding", "content-length", "date", "server")
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in skipped}
+        connection.request(self.command, self.path, body or None, headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        headers = [(name, value) for name, value in answer.getheaders() if name.lower() not in skipped]
+        if target.endswith("ReceiveMessage") and answer.status == 200:
+            proxy.received(content)
+        if key is not None and fault == "cut" and answer.status == 200:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            self.wfile.flush()
+            return self.broken()
+        self.answer(answer.status, content, headers)
+        if key is not None:
+            with proxy.lock:
+                if answer.status == 200:
+                    proxy.had.add(key)
+                else:
+                    proxy.refused[key] += 1
+
+    do_GET = do_POST = do_HEAD = do_PUT = forward
+
+
+class Stage:
+    """A bucket whose notifications go to a queue, a proxy before both, and a sidecar behind it."""
+
+    def __init__(self, highwater, root, name, backend, weather):
+        self.root, self.name, self.bucket = root, name, name
+        self.highwater = highwater
+        self.proxy = Proxy(backend, weather)
+        endpoint = f"http://127.0.0.1:{backend}"
+        self.s3, self.sqs = (boto3.client(service, endpoint_url=endpoint) for service in ("s3", "sqs"))
+        self.s3.create_bucket(Bucket=name)
+        self.queue = self.sqs.create_queue(QueueName=name)["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        everything = {"QueueConfigurations": [{"QueueArn": arn, "Events": ["s3:ObjectCreated:*"]}]}
+        self.s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration=everything)
+        self.environment = dict(os.environ, AWS_ENDPOINT_URL=f"http://127.0.0.1:{self.proxy.server_port}")
+        self.status = f"127.0.0.1:{free_port()}"
+
+    def start(self, state):
+        log = open(os.path.join(self.root, f"{self.name}.log"), "wb")
+        watch = ["watch", "--sqs", self.queue, "--state", state, "--frontier", "delivery", "--until-idle", "12s"]
+        watch += ["--status", self.status]
+        self.process = subprocess.Popen([self.highwater, *watch], stderr=log, env=self.environment)
+
+    def put(self, key, body):
+        self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def end(self, state, expected):
+        status = self.process.wait(timeout=240)
+        assert status == 0, f"{self.name}: exit status {status}"
+        told = open(os.path.join(state, "insights.jsonl"), "rb").read()
+        assert told == expected, f"{self.name}: {state}/insights.jsonl differs from that of a scan"
+        assert not self.proxy.early, f"{self.name}: deleted before they were had: {self.proxy.early[:5]}"
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        left = self.sqs.get_queue_attributes(QueueUrl=self.queue, AttributeNames=names)["Attributes"]
+        assert all(int(left[name]) == 0 for name in names), left
+
+
+def bad_weather(highwater, root, trail, expected, backend, chance):
+    """Everything that S3 and SQS may answer, and objects that nobody can read."""
+    expired_until = [0.0]
+
+    def weather(key):
+        if key == DENIED:
+            return "AccessDenied"
+        if time.time() < expired_until[0]:
+            return "ExpiredToken"
+        return chance.choice(["InternalError", "SlowDown", "cut", "reset", "slow"]) if chance.random() < 0.2 else None
+
+    stage = Stage(highwater, root, "weather", backend, weather)
+    state = os.path.join(root, "weather-state")
+    stage.start(state)
+    keys = shuffled(objects(trail), chance)
+    for number, key in enumerate(keys):
+        if number == len(keys) // 4:
+            # Longer than the tries that an object has: whoever counted them as its own would give it up.
+            expired_until[0] = time.time() + 8
+        if number == len(keys) // 2:
+            stage.proxy.queue_fault = "away"
+        with open(os.path.join(trail, key), "rb") as file:
+            stage.put(key, file.read())
+    with open(os.path.join(trail, keys[0]), "rb") as file:
+        stage.put(CUT, file.read()[:-40])
+    stage.put(PLAIN, b"no gzip, and no JSON either")
+    stage.put(DENIED, gzip.compress(b'{"Records":[]}'))
+    record = {"eventName": "ObjectCreated:Put", "awsRegion": REGION}
+    record["s3"] = {"bucket": {"name": "weather"}, "object": {"key": MISSING}}
+    stage.sqs.send_message(QueueUrl=stage.queue, MessageBody=json.dumps({"Records": [record]}))
+    time.sleep(8)
+    stage.proxy.queue_fault = "error"
+    time.sleep(8)
+    stage.proxy.queue_fault = None
+    stage.end(state, expected)
+    rejects = [json.loads(line) for line in open(os.path.join(state, "rejects.jsonl"))]
+    reasons = {name: [r["reason"] for r in rejects if r["object"].endswith(name)] for name in (DENIED, CUT, PLAIN, MISSING)}
+    assert "AccessDenied" in reasons[DENIED][0] and "NoSuchKey" in reasons[MISSING][0], reasons
+    assert reasons[CUT] and reasons[PLAIN], reasons
+    strangers = [r for r in rejects if not r["object"].endswith((DENIED, CUT, PLAIN, MISSING))]
+    assert not strangers, strangers[:3]
+    faults = stage.proxy.faults
+    assert all(faults[name] for name in ("InternalError", "SlowDown", "cut", "reset", "slow", "ExpiredToken")), faults
+    # The same bucket at once, in the same weather.
+    url = "s3://weather/AWSLogs/" + keys[0].split("/")[1]
+    scanned = subprocess.run(
+        [highwater, "scan", url, "--quiet"], capture_output=True, env=stage.environment, timeout=240
+    )
+    assert scanned.returncode == 0, scanned.stderr
+    assert scanned.stdout == expected, "scan of the bucket differs from that of the files"
+    print(f"weather: the same insights after {sum(faults.values())} faults; nothing deleted early; scan s3:// too")
+
+
+def full_disk(highwater, root, trail, expected, backend):
+    """The disk is full: nothing is taken in, it is said, and all goes on when there is room."""
+    state = os.path.join(root, "disk")
+    os.makedirs(state)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", state], capture_output=True)
+    if mounted.returncode != 0:
+        print("full disk: skipped, a tmpfs needs root")
+        return
+    try:
+        stage = Stage(highwater, root, "disk", backend, lambda _: None)
+        stage.start(state)
+        ready = lambda: requests.get(f"http://{stage.status}/readyz", timeout=5).status_code
+        for _ in range(100):
+            try:
+                assert ready() == 200
+                break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        keys = objects(trail)
+        for number, key in enumerate(keys):
+            with open(os.path.join(trail, key), "rb") as file:
+                stage.put(key, file.read())
+            if number == len(keys) // 3:
+                try:
+                    with open(os.path.join(state, "filler"), "wb", buffering=0) as filler:
+                        while True:
+                            filler.write(bytes(4096))
+                except OSError:
+                    pass
+        for _ in range(100):
+            if ready() == 503:
+                break
+            time.sleep(0.1)
+        assert ready() == 503, "a full disk is not told"
+        # What was on its way is settled.
+        time.sleep(1)
+        before = stage.proxy.deleted
+        time.sleep(4)
+        assert ready() == 503 and stage.proxy.deleted == before, "a message was deleted while the disk was full"
+        assert requests.get(f"http://{stage.status}/healthz", timeout=5).status_code == 200
+        os.remove(os.path.join(state, "filler"))
+        stage.end(state, expected)
+        print(f"full disk: the same insights; {before} messages before it was full, none while it was")
+    finally:
+        subprocess.run(["umount", "-l", state], check=False)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("highwater")
+    parser.add_argument("scratch")
+    parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000)
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}")
+    chance = random.Random(arguments.seed)
+    root = os.path.join(arguments.scratch, "faults")
+    os.makedirs(root)
+    trail = os.path.join(root, "trail")
+    simulate = ["simulate", "-o", trail, "--seed", str(arguments.seed), "--days", "12", "--accounts", "1", "--regions"]
+    simulate += ["1", "--apis", "12", "--scale", "0.02", "--anomalies-per-week", "21"]
+    subprocess.run([arguments.highwater, *simulate], check=True, stderr=subprocess.DEVNULL)
+    scan = [arguments.highwater, "scan", trail + "/AWSLogs", "--quiet"]
+    expected = subprocess.run(scan, check=True, capture_output=True).stdout
+    assert expected.count(b"\n") >= 4, "a trail with something to tell"
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    backend = free_port()
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=backend, verbose=False)
+    server.start()
+    os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test", AWS_EC2_METADATA_DISABLED="true")
+    os.environ.update(AWS_REGION=REGION, AWS_DEFAULT_REGION=REGION)
+    failed = []
+
+    def act(what, *more):
+        try:
+            what(arguments.highwater, root, trail, expected, backend, *more)
+        except Exception as error:
+            failed.append(f"{what.__name__}: {error!r}")
+
+    acts = [threading.Thread(target=act, args=(bad_weather, chance)), threading.Thread(target=act, args=(full_disk,))]
+    for thread in acts:
+        thread.start()
+    for thread in acts:
+        thread.join()
+    server.stop()
+    if failed:
+        sys.exit("\n".join(failed))
+
+
+if __name__ == "__main__":
+    main()
