@@ -6,8 +6,8 @@
 
 First a past is learned in which the busy series are as busy at this time of day, so that there are verdicts and what is
 usual is no alarm. Then events are pushed over HTTP as
-they happen, gzipped, up to five minutes late. One series in ten is busy, the others are hardly ever called. Every five
-seconds somebody bursts: 400 calls in one object; the time from its arrival to the provisional line is taken. Every
+they happen, gzipped, up to five minutes late. One series in ten is busy, the others are hardly ever called. Every ten
+seconds somebody new bursts: 2,000 calls in one object; the time from its arrival to the provisional line is taken. Every
 minute a line: seconds of CPU per second, resident memory, how far the frontier is behind.
 """
 import argparse
@@ -24,14 +24,15 @@ import time
 import urllib.request
 
 ACCOUNTS = 50
+BURST = 2_000
 
 
-def event(series, stamp, chance, name=None):
+def event(series, stamp, chance, role=None):
     account = f"{series % ACCOUNTS:012d}"
     high, low = chance.getrandbits(64), chance.getrandbits(64)
     return (
-        f'{{"eventVersion":"1.11","userIdentity":{{"type":"AssumedRole","arn":"arn:aws:sts::{account}:assumed-role/r{series % 7}/s",'
-        f'"accountId":"{account}"}},"eventTime":"{stamp}","eventSource":"ec2.amazonaws.com","eventName":"{name or f"Call{series // ACCOUNTS}"}",'
+        f'{{"eventVersion":"1.11","userIdentity":{{"type":"AssumedRole","arn":"arn:aws:sts::{account}:assumed-role/{role or f"r{series % 7}"}/s",'
+        f'"accountId":"{account}"}},"eventTime":"{stamp}","eventSource":"ec2.amazonaws.com","eventName":"Call{series // ACCOUNTS}",'
         f'"awsRegion":"us-east-1","sourceIPAddress":"10.0.0.{series % 200}","userAgent":"agent","readOnly":false,'
         f'"eventID":"{high >> 32:08x}-{high >> 16 & 0xFFFF:04x}-{high & 0xFFFF:04x}-{low >> 48:04x}-{low & 0xFFFFFFFFFFFF:012x}","eventType":"AwsApiCall","managementEvent":true,'
         f'"recipientAccountId":"{account}","eventCategory":"Management"}}\n'
@@ -138,6 +139,7 @@ def main():
     learn(arguments, state, chance)
     port = arguments.port
     watch = [arguments.highwater, "watch", "--listen", f"127.0.0.1:{port}", "--state", state, "--lateness", arguments.lateness]
+    watch += ["--status", f"127.0.0.1:{port + 2}"]
     if arguments.memory:
         watch += ["--memory", arguments.memory]
     log = open(os.path.join(arguments.scratch, "log"), "w")
@@ -207,9 +209,9 @@ def main():
             sent += due
         if now >= next_burst:
             series = arguments.series // 10 + told
-            text = "".join(event(series, stamps[0], chance) for _ in range(400))
+            text = "".join(event(series, stamps[0], chance, "intruder") for _ in range(BURST))
             bodies.insert(0, (gzip.compress(text.encode(), 1), (f"{series % ACCOUNTS:012d}", f"Call{series // ACCOUNTS}")))
-            next_burst, told, sent = now + 5, told + 1, sent + 400
+            next_burst, told, sent = now + 10, told + 1, sent + BURST
         if now - last >= 60:
             used, figures = cpu(), metrics()
             late = figures['highwater_records_total{fate="late"}']
