@@ -63,7 +63,8 @@ def learn(arguments, state, chance):
         return (text[:cut] + text[text.index('"eventType"') :]).encode()
 
     for first in range(0, arguments.series, 50_000):
-        write(line(series, now - 2 * 86_400 + chance.randrange(3_600)) for series in range(first, min(first + 50_000, arguments.series)))
+        some = range(first, min(first + 50_000, arguments.series))
+        write(line(series, now - 2 * 86_400 + chance.randrange(60_000)) for series in some for _ in range(3))
     # What each series gets in a minute of the run, as a Poisson number by its rate.
     busy = arguments.series // 10
     per_minute = arguments.rate * 60 * 0.9 / busy + arguments.rate * 60 * 0.1 / arguments.series
