@@ -67,3 +67,36 @@ impl Followed {
         Some(read(&self.directory))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::insight::mute::Mute;
+
+    fn mute(id: &str) -> Mute {
+        let json = format!("{{\"mutes\":[{{\"id\":\"{id}\",\"made\":\"\",\"reason\":\"\"}}]}}");
+        Mutes::parse(&json).expect("a mute").mutes.remove(0)
+    }
+
+    #[test]
+    fn whoever_follows_sees_each_version_once_and_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut followed = Followed::new(folder.path());
+        assert!(followed.changed().is_some_and(|mutes| mutes.is_ok_and(|mutes| mutes.mutes.is_empty())));
+        assert!(followed.changed().is_none());
+        // Many at once, and none is lost.
+        std::thread::scope(|scope| {
+            for id in 0..16 {
+                let root = folder.path();
+                scope.spawn(move || edit(root, |list| list.mutes.push(mute(&format!("m-{id}")))).expect("edited"));
+            }
+        });
+        let mutes = followed.changed().expect("another one").expect("whole");
+        assert_eq!(mutes.mutes.len(), 16);
+        assert!(followed.changed().is_none());
+        fs::write(folder.path().join(FILE), "{").expect("written");
+        assert!(followed.changed().is_some_and(|mutes| mutes.is_err()), "told, not taken for an empty list");
+        fs::remove_file(folder.path().join(FILE)).expect("removed");
+        assert!(followed.changed().is_some_and(|mutes| mutes.is_ok_and(|mutes| mutes.mutes.is_empty())));
+    }
+}

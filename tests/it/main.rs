@@ -11,6 +11,7 @@ mod event;
 mod explain;
 mod golden;
 mod judge;
+mod mute;
 mod promise;
 mod report;
 mod score;
