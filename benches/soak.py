@@ -4,9 +4,10 @@
 
   soak.py HIGHWATER SCRATCH_DIRECTORY [--rate 5000] [--series 200000] [--minutes 30] [--lateness 30m] [--memory 256MiB]
 
-First two days of calls of the same series are learned, so that there are verdicts. Then events are pushed over HTTP as
-they happen, gzipped, up to five minutes late. One series in ten is busy, the others are hardly ever called. Every five
-seconds somebody bursts: 400 calls in one object; the time from its arrival to the provisional line is taken. Every
+First a past is learned in which the busy series are as busy at this time of day, so that there are verdicts and what is
+usual is no alarm. Then events are pushed over HTTP as
+they happen, gzipped, up to five minutes late. One series in ten is busy, the others are hardly ever called. Every ten
+seconds somebody new bursts: 2,000 calls in one object; the time from its arrival to the provisional line is taken. Every
 minute a line: seconds of CPU per second, resident memory, how far the frontier is behind.
 """
 import argparse
@@ -23,14 +24,15 @@ import time
 import urllib.request
 
 ACCOUNTS = 50
+BURST = 2_000
 
 
-def event(series, stamp, chance, name=None):
+def event(series, stamp, chance, role=None):
     account = f"{series % ACCOUNTS:012d}"
     high, low = chance.getrandbits(64), chance.getrandbits(64)
     return (
-        f'{{"eventVersion":"1.11","userIdentity":{{"type":"AssumedRole","arn":"arn:aws:sts::{account}:assumed-role/r{series % 7}/s",'
-        f'"accountId":"{account}"}},"eventTime":"{stamp}","eventSource":"ec2.amazonaws.com","eventName":"{name or f"Call{series // ACCOUNTS}"}",'
+        f'{{"eventVersion":"1.11","userIdentity":{{"type":"AssumedRole","arn":"arn:aws:sts::{account}:assumed-role/{role or f"r{series % 7}"}/s",'
+        f'"accountId":"{account}"}},"eventTime":"{stamp}","eventSource":"ec2.amazonaws.com","eventName":"Call{series // ACCOUNTS}",'
         f'"awsRegion":"us-east-1","sourceIPAddress":"10.0.0.{series % 200}","userAgent":"agent","readOnly":false,'
         f'"eventID":"{high >> 32:08x}-{high >> 16 & 0xFFFF:04x}-{high & 0xFFFF:04x}-{low >> 48:04x}-{low & 0xFFFFFFFFFFFF:012x}","eventType":"AwsApiCall","managementEvent":true,'
         f'"recipientAccountId":"{account}","eventCategory":"Management"}}\n'
@@ -42,16 +44,37 @@ def stamp_of(second):
 
 
 def learn(arguments, state, chance):
-    """Two days of the same series, so that nobody is new: each called three times."""
+    """Two days ago a few calls of each series; and yesterday, at the time of day of the run, an hour like those to
+    come. Without event IDs, so that equal lines are equal calls, quickly written."""
     folder = os.path.join(arguments.scratch, "past")
     os.makedirs(folder, exist_ok=True)
-    now = time.time()
-    begin = now - 2 * 86_400
-    for part in range(20):
-        with gzip.open(os.path.join(folder, f"past-{part}.json.gz"), "wt", compresslevel=1) as file:
-            for series in range(part, arguments.series, 20):
-                for _ in range(3):
-                    file.write(event(series, stamp_of(begin + chance.random() * (2 * 86_400 - 8_000)), chance))
+    now = int(time.time()) // 60 * 60
+    part = 0
+
+    def write(blocks):
+        nonlocal part
+        part += 1
+        with gzip.open(os.path.join(folder, f"past-{part}.json.gz"), "wb", compresslevel=1) as file:
+            file.writelines(blocks)
+
+    def line(series, second):
+        text = event(series, stamp_of(second), chance)
+        cut = text.index('"eventID"')
+        return (text[:cut] + text[text.index('"eventType"') :]).encode()
+
+    for first in range(0, arguments.series, 50_000):
+        some = range(first, min(first + 50_000, arguments.series))
+        write(line(series, now - 2 * 86_400 + chance.randrange(60_000)) for series in some for _ in range(3))
+    # What each series gets in a minute of the run, as a Poisson number by its rate.
+    busy = arguments.series // 10
+    per_minute = arguments.rate * 60 * 0.9 / busy + arguments.rate * 60 * 0.1 / arguments.series
+    lines = [line(series, 0) for series in range(busy)]
+    epoch = stamp_of(0).encode()
+    for minute in range(-6, 55):
+        stamp = stamp_of(now - 86_400 + minute * 60).encode()
+        for first in range(0, busy, 10_000):
+            counts = (max(0, round(chance.gauss(per_minute, per_minute**0.5))) for _ in range(10_000))
+            write(text.replace(epoch, stamp) * count for text, count in zip(lines[first : first + 10_000], counts))
     watch = [arguments.highwater, "watch", "--dir", folder, "--state", state, "--frontier", "clock", "--lateness", "120m"]
     process = subprocess.Popen(watch + ["--status", f"127.0.0.1:{arguments.port + 1}"], stderr=subprocess.DEVNULL)
     for _ in range(600):
@@ -61,8 +84,9 @@ def learn(arguments, state, chance):
                 lines = answer.read().decode().splitlines()
         except OSError:
             continue
+        open_records = next((float(line.split()[-1]) for line in lines if line.startswith("highwater_records_open ")), 1)
         closed = next((float(line.split()[-1]) for line in lines if "fate=\"scored\"" in line), 0)
-        if closed >= 2.9 * arguments.series:
+        if closed > arguments.series and open_records == 0:
             break
     process.terminate()
     process.wait()
@@ -116,6 +140,7 @@ def main():
     learn(arguments, state, chance)
     port = arguments.port
     watch = [arguments.highwater, "watch", "--listen", f"127.0.0.1:{port}", "--state", state, "--lateness", arguments.lateness]
+    watch += ["--status", f"127.0.0.1:{port + 2}"]
     if arguments.memory:
         watch += ["--memory", arguments.memory]
     log = open(os.path.join(arguments.scratch, "log"), "w")
@@ -185,9 +210,9 @@ def main():
             sent += due
         if now >= next_burst:
             series = arguments.series // 10 + told
-            text = "".join(event(series, stamps[0], chance) for _ in range(400))
+            text = "".join(event(series, stamps[0], chance, "intruder") for _ in range(BURST))
             bodies.insert(0, (gzip.compress(text.encode(), 1), (f"{series % ACCOUNTS:012d}", f"Call{series // ACCOUNTS}")))
-            next_burst, told, sent = now + 5, told + 1, sent + 400
+            next_burst, told, sent = now + 10, told + 1, sent + BURST
         if now - last >= 60:
             used, figures = cpu(), metrics()
             late = figures['highwater_records_total{fate="late"}']

@@ -68,7 +68,10 @@ pub struct Options {
 }
 
 /// What the program takes before it knows anything: code, buffers, a part of the rates being written.
-const MEMORY_FIXED: u64 = 80 << 20;
+const MEMORY_FIXED: u64 = 96 << 20;
+
+/// An object that was seen, in two trees.
+const BYTES_PER_OBJECT: u64 = 80;
 
 /// The least ceiling that leaves room for anything.
 pub const MEMORY_MIN: u64 = 128 << 20;
@@ -493,7 +496,8 @@ impl Watch {
         self.lags.roll_to(self.detector.frontier().day());
         self.forget();
         if let Some(memory) = entry.memory {
-            self.evicted += self.detector.shrink(memory.saturating_sub(MEMORY_FIXED)) as u64;
+            let fixed = MEMORY_FIXED + self.seen.len() as u64 * BYTES_PER_OBJECT;
+            self.evicted += self.detector.shrink(memory.saturating_sub(fixed)) as u64;
         }
         Ok(insights)
     }

@@ -313,7 +313,7 @@ fn what_is_forgotten_for_want_of_memory_is_the_same_after_any_kill() {
     let free = run(None, 0);
     assert_eq!(free.0.last().map(|told| told.0), Some(0));
     // Room for a part of the series, beside what the program takes for itself.
-    let bound = Some(82 * MIB);
+    let bound = Some(100 * MIB);
     let whole = run(bound, 0);
     assert!(whole.0.last().is_some_and(|told| told.0 > 1_000), "{:?}", whole.0.last());
     assert!(whole.3 < free.3 / 2, "{} of {}", whole.3, free.3);
@@ -329,7 +329,7 @@ fn open_minutes_beyond_their_share_are_closed_early_and_every_record_is_counted(
     let run = run::Options { lateness_minutes: 20 * 60, ..scan_options() };
     // What is left for open minutes holds about ten hours.
     let options =
-        Options { run, clock: Clock::Wall, learns_lateness: false, memory: Some((80 << 20) + 2 * 40_000 * 18) };
+        Options { run, clock: Clock::Wall, learns_lateness: false, memory: Some((96 << 20) + 2 * 40_000 * 18) };
     let mut watch = Watch::open(folder.path(), options, detector()).expect("opened");
     let mut early = 0;
     for delivery in &deliveries {
