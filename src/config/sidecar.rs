@@ -81,6 +81,11 @@ impl Sidecar {
                 reason,
             })?;
         }
+        crate::sink::names(&sidecar.sinks).map_err(|reason| ConfigError::Value {
+            place: name.to_owned(),
+            name: sinks.to_owned(),
+            reason,
+        })?;
         Ok(sidecar)
     }
 }
