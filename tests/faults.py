@@ -173,8 +173,8 @@ class Stage:
         watch = ["watch", "--state", state, "--frontier", "delivery", "--until-idle", "12s", "--status", self.status]
         for queue in self.queues:
             watch += ["--sqs", queue]
-        # Another account's: STS is asked for it.
-        watch += ["--role", "arn:aws:iam::210987654321:role/reader"]
+        # STS is asked for it; moto has queues by account, so it is of the same one.
+        watch += ["--role", "arn:aws:iam::123456789012:role/reader"]
         self.process = subprocess.Popen([self.highwater, *watch], stderr=log, env=self.environment)
 
     def put(self, key, body):
