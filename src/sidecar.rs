@@ -207,7 +207,7 @@ fn run(
     let mut is_idle = false;
     let mut mutes = mutes::Followed::new(watch.directory());
     let mut ended = Ended::Done;
-    let mut asked_at = Instant::now();
+    let (mut asked_at, mut looked_at) = (Instant::now(), Instant::now());
     while !stop.is_cancelled() && !is_idle {
         status.turn();
         let mut is_muted_anew = false;
@@ -270,9 +270,11 @@ fn run(
         };
         let due = bytes >= COMMIT_BYTES
             || is_muted_anew
+            || (watch.wants_look() && looked_at.elapsed() >= COMMIT_AGE)
             || waiting_since.is_some_and(|since| since.elapsed() >= COMMIT_AGE)
             || complete > committed_up_to;
         if due || is_idle {
+            looked_at = Instant::now();
             let since = waiting_since;
             commit(&mut watch, &stop, |watch| watch.commit(complete), &mut known, &status, &mut outlets)?;
             if let Some(since) = since {

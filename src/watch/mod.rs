@@ -81,6 +81,9 @@ fn open_share(memory: u64) -> u64 {
     memory.saturating_sub(MEMORY_FIXED) / 2
 }
 
+/// So many open rows may be looked through with each commit.
+const LOOK_ROWS: u64 = 2_500_000;
+
 /// So many rows are closed at once, however far the frontier goes: closing takes a hundred bytes a row.
 const STEP_ROWS: usize = 1 << 18;
 
@@ -191,6 +194,9 @@ pub struct Watch {
     /// In force since the last commit, and from the next one on.
     mutes: Mutes,
     fresh_mutes: Option<Mutes>,
+    /// APIs that were called since the last look at what is open, and the rows that looking may cost by now.
+    touched: BTreeSet<[String; 5]>,
+    look_rows: u64,
     /// What muted a start, by the ID that it shares with its end.
     muted: BTreeMap<String, String>,
     accounts: BTreeMap<(String, String), Span>,
@@ -239,6 +245,8 @@ impl Watch {
             early: early::Open::default(),
             mutes: Mutes::default(),
             fresh_mutes: None,
+            touched: BTreeSet::new(),
+            look_rows: 0,
             muted: BTreeMap::new(),
             accounts: BTreeMap::new(),
             told: 0,
@@ -421,7 +429,7 @@ impl Watch {
             && self.fresh_mutes.is_none()
             && self.intake.counters == RecordCounts::default();
         if unchanged {
-            return Ok(Committed::default());
+            return Ok(Committed { early: self.look(), ..Committed::default() });
         }
         let tally = std::mem::take(&mut self.intake.tally);
         let entry = Entry {
@@ -448,16 +456,13 @@ impl Watch {
         self.fresh_objects = ObjectCounts::default();
         self.fresh.clear();
         // An old trail is read to its end: nobody waits for the first word of it.
-        let touched: Vec<[String; 5]> = match self.options.clock {
-            Clock::Wall => tally.apis().map(|api| api.map(str::to_owned)).collect(),
-            Clock::Delivery => Vec::new(),
-        };
+        if self.options.clock == Clock::Wall {
+            self.touched.extend(tally.apis().map(|api| api.map(str::to_owned)));
+        }
         let insights = self.apply(entry, tally)?;
         self.flush()?;
         let mut early = self.early.settle(&insights, self.detector.frontier());
-        if !touched.is_empty() {
-            early.extend(self.early.tell(self.detector.peek(&touched), &self.mutes));
-        }
+        early.extend(self.look());
         if !insights.is_empty() {
             self.summarise();
         }
@@ -467,6 +472,26 @@ impl Watch {
             committed.snapshot_taken = true;
         }
         Ok(committed)
+    }
+
+    /// Whether a commit without anything new would still look for early words.
+    pub fn wants_look(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
+    /// Early words of the APIs that were called since the last look. A look goes through the open rows: with millions of
+    /// them not every commit has one, but some that follow each other do.
+    fn look(&mut self) -> Vec<Early> {
+        if self.touched.is_empty() {
+            return Vec::new();
+        }
+        self.look_rows += LOOK_ROWS;
+        if self.look_rows < self.detector.open_events() {
+            return Vec::new();
+        }
+        self.look_rows = 0;
+        let touched: Vec<[String; 5]> = std::mem::take(&mut self.touched).into_iter().collect();
+        self.early.tell(self.detector.peek(&touched), &self.mutes)
     }
 
     /// What an entry does to the state; the same when it is replayed.

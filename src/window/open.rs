@@ -1,7 +1,7 @@
 //! [`Open`]: the rows that no frontier has passed yet, by minute. A busy sidecar holds millions of them for half an hour,
 //! so a row is sixteen bytes here, and closing touches only what it closes. Knows no clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
 use std::io::{self, Read, Write};
 
@@ -171,6 +171,10 @@ impl Open {
         let minutes = &mut counts[api as usize];
         let place = minutes.partition_point(|known| known.minute < minute);
         if minutes.get(place).is_none_or(|known| known.minute != minute) {
+            // Most APIs are called in a minute or two of the half hour.
+            if minutes.len() == minutes.capacity() {
+                minutes.reserve_exact(1 + minutes.len() / 4);
+            }
             minutes.insert(place, OpenMinute { minute, count: 0, failed: 0 });
         }
         minutes[place].count += 1;
@@ -212,17 +216,22 @@ impl Open {
     /// The minutes of some APIs as they stand, which may still grow. What is here stays here.
     pub fn peek(&mut self, apis: &[[String; 5]]) -> Closed {
         let mut wanted = vec![false; self.apis.len()];
+        // Where nobody has asked for counts, any minute may hold them.
+        let mut minutes =
+            self.counts.is_none().then(|| self.minutes.keys().copied().collect()).unwrap_or_else(BTreeSet::new);
         for api in apis {
             let id = self.apis.intern(&api.each_ref().map(String::as_str)) as usize;
             if let Some(wanted) = wanted.get_mut(id) {
                 *wanted = true;
             }
+            let counts = self.counts.as_ref().and_then(|counts| counts.get(id));
+            minutes.extend(counts.into_iter().flatten().map(|open| open.minute));
         }
         let wanted: Vec<bool> = self.kinds.iter().map(|kind| wanted[kind.api as usize]).collect();
         let mut named = Named::of(self);
         let mut rows = Vec::new();
         if wanted.contains(&true) {
-            for (minute, bag) in &self.minutes {
+            for (minute, bag) in self.minutes.iter().filter(|(minute, _)| minutes.contains(minute)) {
                 rows.extend(bag.rows().filter(|row| wanted[row.kind as usize]).map(|row| named.row(*minute, row)));
             }
         }
