@@ -193,7 +193,8 @@ fn add(directory: &std::path::Path, mute: Mute) -> anyhow::Result<Ending> {
         list.mutes.push(mute.clone());
     })?;
     let mut out = io::stdout().lock();
-    writeln!(out, "{id}: {words}")?;
+    let until = mute.until_minute.map(|until| format!(", until {}", Minute(until))).unwrap_or_default();
+    writeln!(out, "{id}: {words}{until}")?;
     let starts = records.iter().filter(|record| record.insight_details.state == "Start");
     // Those of the past too: a mute by its end alone would say nothing.
     let silenced: Vec<&TrailRecord> = starts.filter(|record| mute.fits(record)).collect();
