@@ -27,8 +27,8 @@ const LINES: [&str; 3] = ["insights.jsonl", "near.jsonl", "rejects.jsonl"];
 /// Notes are copied at most so often.
 const NOTES_EVERY: Duration = Duration::from_secs(10);
 
-/// What else is not copied: made anew, or for this machine alone.
-const NOT_COPIED: [&str; 4] = ["lock", "mutes.lock", SNAPSHOT, "summary.json"];
+/// What else is not copied: made anew, of no promise, or for this machine alone.
+const NOT_COPIED: [&str; 6] = ["lock", "mutes.lock", SNAPSHOT, "summary.json", "provisional.jsonl", "report.html"];
 
 /// Somebody else writes here now: whatever was not told as safe is theirs.
 #[derive(Debug, thiserror::Error)]
