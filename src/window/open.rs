@@ -217,8 +217,10 @@ impl Open {
     pub fn peek(&mut self, apis: &[[String; 5]]) -> Closed {
         let mut wanted = vec![false; self.apis.len()];
         // Where nobody has asked for counts, any minute may hold them.
-        let mut minutes =
-            self.counts.is_none().then(|| self.minutes.keys().copied().collect()).unwrap_or_else(BTreeSet::new);
+        let mut minutes: BTreeSet<u32> = match &self.counts {
+            Some(_) => BTreeSet::new(),
+            None => self.minutes.keys().copied().collect(),
+        };
         for api in apis {
             let id = self.apis.intern(&api.each_ref().map(String::as_str)) as usize;
             if let Some(wanted) = wanted.get_mut(id) {
