@@ -250,11 +250,12 @@ impl Series {
         }
         self.last = minute;
         self.age_callers(minute, context.callers);
-        self.recent.get_or_insert_default().extend(cell.callers.iter().map(|&(caller, count)| Recent {
-            minute,
-            caller,
-            count,
-        }));
+        let recent = self.recent.get_or_insert_default();
+        if recent.is_empty() {
+            // Most series are called once an hour or less.
+            recent.reserve_exact(cell.callers.len());
+        }
+        recent.extend(cell.callers.iter().map(|&(caller, count)| Recent { minute, caller, count }));
 
         let features = self.measure(context, key, cell);
         let warm = minute >= context.history_start + context.options.warmup_minutes;

@@ -15,7 +15,7 @@ use crate::judge::{Model, Reached};
 use crate::window::{FrameReader, Frames, Open};
 
 /// Raised with every change of what is stored.
-const VERSION: u32 = 9;
+const VERSION: u32 = 10;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]

@@ -329,7 +329,7 @@ fn open_minutes_beyond_their_share_are_closed_early_and_every_record_is_counted(
     let run = run::Options { lateness_minutes: 20 * 60, ..scan_options() };
     // What is left for open minutes holds about ten hours.
     let options =
-        Options { run, clock: Clock::Wall, learns_lateness: false, memory: Some((96 << 20) + 2 * 40_000 * 18) };
+        Options { run, clock: Clock::Wall, learns_lateness: false, memory: Some((96 << 20) + 2 * 40_000 * 14) };
     let mut watch = Watch::open(folder.path(), options, detector()).expect("opened");
     let mut early = 0;
     for delivery in &deliveries {
