@@ -269,7 +269,7 @@ impl Open {
                 }
             }
         }
-        if self.closed > self.rows.max(CLOSED_MIN) || self.rows == 0 {
+        if self.closed > (self.rows / 2).max(CLOSED_MIN) || self.rows == 0 {
             self.forget_names();
         }
         Closed::from_rows(apis, callers, rows)
