@@ -14,6 +14,7 @@ import argparse
 import glob
 import gzip
 import http.client
+import itertools
 import json
 import os
 import random
@@ -25,6 +26,7 @@ import urllib.request
 
 ACCOUNTS = 50
 BURST = 2_000
+DAYS = 3
 
 
 def event(series, stamp, chance, role=None):
@@ -44,8 +46,8 @@ def stamp_of(second):
 
 
 def learn(arguments, state, chance):
-    """Two days ago a few calls of each series; and yesterday, at the time of day of the run, an hour like those to
-    come. Without event IDs, so that equal lines are equal calls, quickly written."""
+    """Three days with an hour like those to come, at the time of day of the run, and a few calls of each series on the
+    first; so nothing in it is unusual. Without event IDs, so that equal lines are equal calls, quickly written."""
     folder = os.path.join(arguments.scratch, "past")
     os.makedirs(folder, exist_ok=True)
     now = int(time.time()) // 60 * 60
@@ -64,14 +66,14 @@ def learn(arguments, state, chance):
 
     for first in range(0, arguments.series, 50_000):
         some = range(first, min(first + 50_000, arguments.series))
-        write(line(series, now - 2 * 86_400 + chance.randrange(60_000)) for series in some for _ in range(3))
+        write(line(series, now - DAYS * 86_400 + chance.randrange(3_600)) for series in some for _ in range(3))
     # What each series gets in a minute of the run, as a Poisson number by its rate.
     busy = arguments.series // 10
     per_minute = arguments.rate * 60 * 0.9 / busy + arguments.rate * 60 * 0.1 / arguments.series
     lines = [line(series, 0) for series in range(busy)]
     epoch = stamp_of(0).encode()
-    for minute in range(-6, 55):
-        stamp = stamp_of(now - 86_400 + minute * 60).encode()
+    for day, minute in itertools.product(range(DAYS, 0, -1), range(-6, 55)):
+        stamp = stamp_of(now - day * 86_400 + minute * 60).encode()
         for first in range(0, busy, 10_000):
             counts = (max(0, round(chance.gauss(per_minute, per_minute**0.5))) for _ in range(10_000))
             write(text.replace(epoch, stamp) * count for text, count in zip(lines[first : first + 10_000], counts))

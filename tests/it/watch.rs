@@ -206,6 +206,53 @@ fn the_wall_clock_closes_what_the_sources_are_known_to_have_given() {
 }
 
 #[test]
+fn two_hours_without_the_queue_change_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = trail(3, folder.path());
+    let run = highwater::run::Options { lateness_minutes: 240, ..scan_options() };
+    let options = Options { run, clock: Clock::Wall, learns_lateness: false, memory: None };
+    let listen = |outage: Option<(i64, i64)>, state: &str| {
+        let mut random = Random(5);
+        let mut watch = Watch::open(&folder.path().join(state), options.clone(), detector()).expect("opened");
+        let (mut told, mut kept, mut in_hand) = (Vec::new(), Vec::new(), None);
+        for object in &objects {
+            let delivered = object.delivered.expect("a time");
+            match outage {
+                Some((from, to)) if (from..to).contains(&delivered.0) => {
+                    // The clock goes on, but the queue was last seen empty when it went away.
+                    kept.push(delivery(object));
+                    told.extend(watch.commit(Some(Minute(from - 1))).expect("committed").insights);
+                    continue;
+                }
+                Some(_) if !kept.is_empty() => {
+                    // What was in hand was never deleted and comes again; and the queue gives out any first.
+                    kept.extend(in_hand.take());
+                    while !kept.is_empty() {
+                        watch.take(&kept.swap_remove(random.below(kept.len() as u64) as usize));
+                        told.extend(watch.commit(None).expect("committed").insights);
+                    }
+                }
+                _ => in_hand = Some(delivery(object)),
+            }
+            watch.take(&delivery(object));
+            told.extend(watch.commit(Some(delivered)).expect("committed").insights);
+        }
+        told.extend(watch.finish().expect("finished").insights);
+        (told.iter().map(line).collect::<Vec<_>>(), watch.counters())
+    };
+    let (always, counters) = listen(None, "always");
+    let newest = objects.iter().filter_map(|object| object.delivered).max().expect("objects").0;
+    let middle = newest - 3 * 1440;
+    let away = objects.iter().filter(|object| object.delivered.is_some_and(|at| (middle..middle + 120).contains(&at.0)));
+    assert!(away.count() > 0, "an outage that nobody notices");
+    let (interrupted, others) = listen(Some((middle, middle + 120)), "interrupted");
+    assert!(!always.is_empty());
+    assert_eq!(always, interrupted);
+    assert_eq!((counters.scored, counters.late), (others.scored, 0));
+    assert_eq!(others.late, 0);
+}
+
+#[test]
 fn a_mute_keeps_its_word_across_kills_and_is_recorded() {
     let folder = tempfile::tempdir().expect("a folder");
     let objects = trail(5, folder.path());
