@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::aws::{self, Buckets};
-use super::bucket::{Ask, Patience, fetch, list};
+use super::bucket::{Ask, Patience, fetch_listed, list};
 use super::notification::S3Object;
 use super::{ENDINGS, SourceError};
 use crate::event::{MINUTES_PER_DAY, Minute, ObjectName};
@@ -108,6 +108,7 @@ fn below_logs(folder: &str) -> Option<&str> {
 pub struct Key {
     object: S3Object,
     bytes: i64,
+    etag: Option<String>,
 }
 
 impl Key {
@@ -207,8 +208,10 @@ impl Ahead {
     }
 
     fn begin(&self, place: usize) -> JoinHandle<Result<Vec<u8>, String>> {
-        let (buckets, object) = (self.buckets.clone(), self.keys[place].object.clone());
-        self.runtime.spawn(async move { fetch(&buckets, &object, PATIENCE).await })
+        let (buckets, key) = (self.buckets.clone(), self.keys[place].clone());
+        self.runtime.spawn(async move {
+            fetch_listed(&buckets, &key.object, key.bytes, key.etag.as_deref(), PATIENCE).await
+        })
     }
 }
 
@@ -221,7 +224,7 @@ async fn list_all(buckets: &Arc<Buckets>, bucket: &str, prefix: &str, part: &Par
     let one = objects.iter().find(|object| !prefix.is_empty() && object.key() == Some(prefix));
     if let Some(one) = one.filter(|_| !prefix.ends_with('/')) {
         let object = S3Object { bucket: bucket.to_owned(), key: prefix.to_owned(), region };
-        return Ok((vec![Key { object, bytes: one.size().unwrap_or(0) }], 0));
+        return Ok((vec![Key { object, bytes: one.size().unwrap_or(0), etag: one.e_tag().map(str::to_owned) }], 0));
     }
     let root = if prefix.is_empty() || prefix.ends_with('/') { prefix.to_owned() } else { format!("{prefix}/") };
     let (mut waiting, mut asking) = (vec![root], JoinSet::new());
@@ -245,9 +248,9 @@ async fn list_all(buckets: &Arc<Buckets>, bucket: &str, prefix: &str, part: &Par
             if !ENDINGS.iter().any(|ending| key.ends_with(ending)) {
                 other_files += 1;
             } else if part.holds(&key) {
-                let object_bytes = object.size.unwrap_or(0).max(0);
+                let (object_bytes, object_etag) = (object.size.unwrap_or(0).max(0), object.e_tag);
                 let object = S3Object { bucket: bucket.to_owned(), key, region: region.clone() };
-                keys.push(Key { object, bytes: object_bytes });
+                keys.push(Key { object, bytes: object_bytes, etag: object_etag });
             }
         }
     }

@@ -1,11 +1,14 @@
 //! What a bucket is asked: its keys, and one object. Finds out the bucket's Region by S3's own answer, asks again for
 //! whatever may pass, and tells that from what will not. Knows no queue, and not what is in an object.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::Object;
+use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::aws::Buckets;
@@ -17,6 +20,9 @@ const TRIES: u32 = 4;
 /// Waiting between tries: this, doubled each time, at most so long.
 const BACKOFF: Duration = Duration::from_millis(250);
 const BACKOFF_MAX: Duration = Duration::from_secs(20);
+
+/// A listed object with more comes in parts of so many.
+const PART_BYTES: i64 = 8 << 20;
 
 /// Beyond it an object is no log file.
 const OBJECT_BYTES_MAX: i64 = 512 << 20;
@@ -53,16 +59,71 @@ pub enum Patience {
 
 /// The object's bytes; or why it cannot be had, after some tries.
 pub async fn fetch(buckets: &Buckets, object: &S3Object, patience: Patience) -> Result<Vec<u8>, String> {
+    fetch_part(buckets, object, None, patience).await
+}
+
+/// The bytes of an object that is known to have so many: a large one comes in parts, at once and each with tries of its
+/// own, and all of them of what was listed under `etag`.
+pub async fn fetch_listed(
+    buckets: &Arc<Buckets>,
+    object: &S3Object,
+    bytes: i64,
+    etag: Option<&str>,
+    patience: Patience,
+) -> Result<Vec<u8>, String> {
+    if bytes <= PART_BYTES {
+        return fetch(buckets, object, patience).await;
+    }
+    check_size(bytes)?;
+    let mut asking = JoinSet::new();
+    let mut parts = BTreeMap::new();
+    for first in (0..bytes).step_by(PART_BYTES as usize) {
+        let part = Part { first, last: (first + PART_BYTES).min(bytes) - 1, etag: etag.map(str::to_owned) };
+        let (buckets, object) = (buckets.clone(), object.clone());
+        asking.spawn(async move { (first, fetch_part(&buckets, &object, Some(&part), patience).await) });
+    }
+    while let Some(part) = asking.join_next().await {
+        let (first, part) = part.map_err(|error| error.to_string())?;
+        parts.insert(first, part?);
+    }
+    let whole: Vec<u8> = parts.into_values().flatten().collect();
+    if whole.len() as i64 != bytes {
+        return Err(format!("it was listed with {bytes} bytes and has {}", whole.len()));
+    }
+    Ok(whole)
+}
+
+/// Bytes from the first to the last, of an object that is still what it was.
+struct Part {
+    first: i64,
+    last: i64,
+    etag: Option<String>,
+}
+
+fn check_size(bytes: i64) -> Result<(), String> {
+    if bytes > OBJECT_BYTES_MAX {
+        return Err(format!("it has more than {} MiB", OBJECT_BYTES_MAX >> 20));
+    }
+    Ok(())
+}
+
+async fn fetch_part(
+    buckets: &Buckets,
+    object: &S3Object,
+    part: Option<&Part>,
+    patience: Patience,
+) -> Result<Vec<u8>, String> {
     let (mut tries, mut refusals) = (0, 0);
     let mut region = object.region.clone();
     let mut moved = false;
     loop {
         let client = buckets.client(region.as_deref());
-        let error = match client.get_object().bucket(&object.bucket).key(&object.key).send().await {
+        let asked = client.get_object().bucket(&object.bucket).key(&object.key);
+        let asked = asked.set_range(part.map(|part| format!("bytes={}-{}", part.first, part.last)));
+        let asked = asked.set_if_match(part.and_then(|part| part.etag.clone()));
+        let error = match asked.send().await {
             Ok(answer) => {
-                if answer.content_length().is_some_and(|length| length > OBJECT_BYTES_MAX) {
-                    return Err(format!("it has more than {} MiB", OBJECT_BYTES_MAX >> 20));
-                }
+                check_size(answer.content_length().unwrap_or(0))?;
                 match answer.body.collect().await {
                     Ok(bytes) => return Ok(bytes.to_vec()),
                     Err(error) => format!("the answer broke off: {}", aws_sdk_s3::error::DisplayErrorContext(&error)),
