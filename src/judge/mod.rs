@@ -127,9 +127,9 @@ struct Hot {
     /// Largest sums of the hour of `last` so far; and those that an incident keeps from being a record.
     hour_max: [u32; 4],
     withheld_max: [u32; 4],
-    /// Of the hour named; they change only between hours.
+    /// Of the hour named; they change only between hours. Most series have too few calls in an hour to need them.
     #[serde(skip)]
-    references: Option<(u32, References)>,
+    references: Option<Box<(u32, References)>>,
 }
 
 impl Hot {
@@ -147,6 +147,10 @@ impl Hot {
         self.recent.drain(..gone as usize);
         self.begins.iter_mut().for_each(|begin| *begin -= gone);
         if count > 0 {
+            if self.recent.capacity() == 0 {
+                // Most series are called once an hour or less.
+                self.recent.reserve_exact(1);
+            }
             self.recent.push_back((minute, count));
             self.sums.iter_mut().for_each(|sum| *sum = sum.saturating_add(count));
         }
@@ -185,14 +189,11 @@ impl Judge {
             return None;
         }
         let hour = minute / 60;
-        let mut references = match hot.references {
-            Some((of, references)) if of == hour => references,
-            _ => {
-                let references = self.history.references(hour);
-                hot.references = Some((hour, references));
-                references
-            }
-        };
+        let known = hot.references.get_or_insert_with(|| Box::new((hour, self.history.references(hour))));
+        if known.0 != hour {
+            **known = (hour, self.history.references(hour));
+        }
+        let mut references = known.1;
         if let Some(lent) = lent {
             references.raise(lent.ln_record);
         }
