@@ -139,7 +139,7 @@ pub struct Baseline {
 impl Baseline {
     /// How much memory it takes beside itself.
     pub fn heap_bytes(&self) -> usize {
-        self.season.as_ref().map_or(0, |_| size_of::<Season>())
+        self.season.as_ref().map_or(0, |season| season.bytes())
     }
 
     /// Counts a minute. Minutes come in ascending order; those without calls need not come.

@@ -47,6 +47,11 @@ impl Season {
         }
     }
 
+    /// How much memory it takes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Season>() + size_of_val(&*self.week) + size_of_val(&*self.shape)
+    }
+
     /// Level times this is the mean of the hour.
     pub fn factor(&self, hour: u32) -> f64 {
         let hour = hour as usize % WEEK_HOURS;

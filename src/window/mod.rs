@@ -341,7 +341,7 @@ pub struct Calls {
 }
 
 impl Closed {
-    fn from_rows(apis: Dictionary<5>, callers: Dictionary<CALLER_FIELDS>, rows: Vec<Row>) -> Closed {
+    fn from_rows(apis: Dictionary<5>, callers: Dictionary<CALLER_FIELDS>, mut rows: Vec<Row>) -> Closed {
         // Numbers follow arrival; ranks follow the names, so that everything later is the same for any arrival.
         let mut by_name: Vec<u32> = (0..apis.len() as u32).collect();
         by_name.sort_unstable_by(|&a, &b| apis.get(a).cmp(&apis.get(b)));
@@ -349,27 +349,32 @@ impl Closed {
         for (place, &id) in by_name.iter().enumerate() {
             rank[id as usize] = place as u32;
         }
-        // By API without comparing: count, then put each row in its place. Days of rows are sorted many times a run.
-        let mut place = vec![0usize; by_name.len() + 1];
-        for row in &rows {
-            place[rank[row.api as usize] as usize + 1] += 1;
+        // By API without comparing: count, then swap each row to its place. Days of rows are sorted many times a run, and
+        // there may be too many of them to hold twice.
+        let mut bounds = vec![0usize; by_name.len() + 1];
+        for row in &mut rows {
+            row.api = rank[row.api as usize];
+            bounds[row.api as usize + 1] += 1;
         }
         for api in 0..by_name.len() {
-            place[api + 1] += place[api];
+            bounds[api + 1] += bounds[api];
         }
-        let bounds = place.clone();
-        let mut by_api = rows.clone();
-        for row in rows {
-            let api = rank[row.api as usize];
-            by_api[place[api as usize]] = Row { api, ..row };
-            place[api as usize] += 1;
+        let mut place = bounds.clone();
+        for api in 0..by_name.len() {
+            while place[api] < bounds[api + 1] {
+                let here = place[api];
+                let owner = rows[here].api as usize;
+                rows.swap(here, place[owner]);
+                place[owner] += 1;
+            }
         }
         // Callers are compared by their text, and only where two rows claim the same event: hardly ever.
         let by_text = |a: u32, b: u32| if a == b { Ordering::Equal } else { callers.get(a).cmp(&callers.get(b)) };
-        let mut calls = Vec::with_capacity(by_api.len());
+        // Of room that is never written to, nothing is taken.
+        let mut calls = Vec::with_capacity(rows.len());
         let mut duplicates = 0;
         for bound in bounds.windows(2) {
-            let rows = &mut by_api[bound[0]..bound[1]];
+            let rows = &mut rows[bound[0]..bound[1]];
             rows.sort_unstable_by(|a, b| {
                 (a.minute, a.event_id).cmp(&(b.minute, b.event_id)).then_with(|| {
                     (a.addendum, a.read_only).cmp(&(b.addendum, b.read_only)).then_with(|| by_text(a.caller, b.caller))
@@ -383,16 +388,19 @@ impl Closed {
                     calls.push(Calls { api, minute, caller, read_only, count: 1 });
                 }
                 calls[first..].sort_unstable();
+                let mut kept = first;
+                for next in first + 1..calls.len() {
+                    let (Calls { caller, read_only, .. }, known) = (calls[next], &mut calls[kept]);
+                    if (caller, read_only) == (known.caller, known.read_only) {
+                        known.count = known.count.saturating_add(1);
+                    } else {
+                        kept += 1;
+                        calls[kept] = calls[next];
+                    }
+                }
+                calls.truncate(kept + 1);
             }
         }
-        calls.dedup_by(|next, kept| {
-            let same = (next.api, next.minute, next.caller, next.read_only)
-                == (kept.api, kept.minute, kept.caller, kept.read_only);
-            if same {
-                kept.count = kept.count.saturating_add(next.count);
-            }
-            same
-        });
         Closed { apis, by_name, callers, calls, duplicates }
     }
 
