@@ -367,11 +367,6 @@ impl Detector {
         self.unlearned = mutes.mutes.iter().filter(|mute| mute.unlearned).cloned().collect();
     }
 
-    /// The minute from which on what is open takes at most so many bytes.
-    pub fn open_within(&self, bytes: u64) -> Minute {
-        self.open.first_within(bytes)
-    }
-
     /// The next frontier that closes about so many rows, where more are open.
     pub fn step(&self, rows: usize) -> Option<Minute> {
         self.open.after_rows(rows)

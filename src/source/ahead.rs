@@ -209,9 +209,8 @@ impl Ahead {
 
     fn begin(&self, place: usize) -> JoinHandle<Result<Vec<u8>, String>> {
         let (buckets, key) = (self.buckets.clone(), self.keys[place].clone());
-        self.runtime.spawn(async move {
-            fetch_listed(&buckets, &key.object, key.bytes, key.etag.as_deref(), PATIENCE).await
-        })
+        self.runtime
+            .spawn(async move { fetch_listed(&buckets, &key.object, key.bytes, key.etag.as_deref(), PATIENCE).await })
     }
 }
 

@@ -67,8 +67,9 @@ pub struct Options {
     pub memory: Option<u64>,
 }
 
-/// What the program takes before it knows anything: code, buffers, a part of the rates being written.
-const MEMORY_FIXED: u64 = 96 << 20;
+/// What the program takes before it knows anything, and for a moment: code, buffers, minutes that are being closed, a
+/// part of the rates being written.
+const MEMORY_FIXED: u64 = 64 << 20;
 
 /// An object that was seen, in two trees.
 const BYTES_PER_OBJECT: u64 = 80;

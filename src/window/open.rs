@@ -97,12 +97,17 @@ pub struct Open {
     closed: usize,
     /// By number of the API, in the order of time; kept once somebody has asked for it.
     counts: Option<Vec<Vec<OpenMinute>>>,
+    /// How many minutes stand in `counts`, and how many of its lists hold any.
+    counted: (usize, usize),
 }
 
 /// Fewer names are not worth throwing away.
 const CLOSED_MIN: usize = 65_536;
 
-const BYTES_PER_ROW: usize = 14;
+/// What a row takes, a minute of an API in the counts, and an API that has any: its names and kinds, and its list.
+const BYTES_PER_ROW: usize = size_of::<Slim>();
+const BYTES_PER_COUNT: usize = size_of::<OpenMinute>() * 5 / 4;
+const BYTES_PER_API: usize = 120;
 
 impl Open {
     /// Rows not closed yet.
@@ -114,14 +119,22 @@ impl Open {
         self.rows == 0
     }
 
-    /// About how much memory the rows take; what the same rows take is the same.
-    pub fn bytes(&self) -> u64 {
-        (self.rows * BYTES_PER_ROW) as u64
+    /// About how much memory all of it takes, counts included; what the same rows take is the same.
+    pub fn bytes(&mut self) -> u64 {
+        if self.counts.is_none() {
+            self.count_all();
+        }
+        let (minutes, apis) = self.counted;
+        (self.rows * BYTES_PER_ROW + minutes * BYTES_PER_COUNT + apis * BYTES_PER_API) as u64
     }
 
-    /// The first minute from which on the rows take at most so many bytes.
-    pub fn first_within(&self, bytes: u64) -> Minute {
-        let mut rows = (bytes / BYTES_PER_ROW as u64) as usize;
+    /// The first minute from which on the rows, each with its share of the rest, take at most so many bytes.
+    pub fn first_within(&mut self, bytes: u64) -> Minute {
+        let all = self.bytes();
+        if all <= bytes {
+            return Minute(0);
+        }
+        let mut rows = (self.rows as u128 * u128::from(bytes) / u128::from(all)) as usize;
         for (minute, bag) in self.minutes.iter().rev() {
             match rows.checked_sub(bag.len()) {
                 Some(left) => rows = left,
@@ -171,6 +184,7 @@ impl Open {
             counts.resize_with(self.apis.len().max(api as usize + 1), Vec::new);
         }
         let minutes = &mut counts[api as usize];
+        self.counted.1 += usize::from(minutes.is_empty());
         let place = minutes.partition_point(|known| known.minute < minute);
         if minutes.get(place).is_none_or(|known| known.minute != minute) {
             // Most APIs are called in a minute or two of the half hour.
@@ -178,6 +192,7 @@ impl Open {
                 minutes.reserve_exact(1 + minutes.len() / 4);
             }
             minutes.insert(place, OpenMinute { minute, count: 0, failed: 0 });
+            self.counted.0 += 1;
         }
         minutes[place].count += 1;
         minutes[place].failed += u32::from(failed);
@@ -207,7 +222,7 @@ impl Open {
     }
 
     fn count_all(&mut self) {
-        self.counts = Some(Vec::new());
+        (self.counts, self.counted) = (Some(Vec::new()), (0, 0));
         let minutes = std::mem::take(&mut self.minutes);
         for (minute, bag) in &minutes {
             bag.rows().for_each(|row| self.count(*minute, row.kind));
@@ -261,10 +276,12 @@ impl Open {
         }
         let (apis, callers) = named.names();
         if let Some(counts) = &mut self.counts {
-            for minutes in counts {
+            for minutes in counts.iter_mut().filter(|minutes| !minutes.is_empty()) {
                 let over = minutes.partition_point(|known| known.minute < frontier);
                 minutes.drain(..over);
+                self.counted.0 -= over;
                 if minutes.is_empty() {
+                    self.counted.1 -= 1;
                     *minutes = Vec::new();
                 }
             }
@@ -485,8 +502,11 @@ mod tests {
         let step = open.after_rows(1_500).expect("a step");
         open.close_before(step);
         fresh.close_before(step);
+        assert_eq!(open.bytes(), fresh.bytes());
         open.forget_names();
+        assert_eq!(open.bytes(), fresh.bytes());
         assert_eq!(open.minutes_of(&api), fresh.minutes_of(&api));
-        assert!(open.first_within(open.bytes()) <= step && open.first_within(0).0 > step.0);
+        let all = open.bytes();
+        assert!(open.first_within(all) <= step && open.first_within(0).0 > step.0);
     }
 }
