@@ -55,6 +55,12 @@ say "what fails around the sidecar"
 "$venv_aws/bin/python" tests/faults.py "$highwater" "$scratch"
 
 say "what is for deployment"
+# promtool, out of Debian's package and without installing the server beside it; where it cannot be had, rules are parsed.
+prometheus="$cache/prometheus/usr/bin"
+if ! command -v promtool > /dev/null && [ ! -e "$prometheus/promtool" ]; then
+  (mkdir -p "$cache" && cd "$scratch" && apt-get download -qq prometheus && dpkg -x prometheus_*.deb "$cache/prometheus") 2>&1 | tail -n 1 || true
+fi
+PATH="$PATH:$prometheus" \
 "$venv_aws/bin/python" tests/deploy.py deploy "$scratch"
 
 say "the benchmark"
