@@ -8,6 +8,7 @@ mod account;
 mod evict;
 mod identity;
 mod incidents;
+mod names;
 mod near;
 mod organisation;
 mod peek;
@@ -24,14 +25,15 @@ use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 
 pub(crate) use crate::baseline::FORGET_MINUTES;
-use crate::baseline::{Class, Pooled};
+use crate::baseline::Pooled;
 use crate::event::{Category, MINUTES_PER_DAY, Minute};
 use crate::insight::mute::{Mute, Mutes};
 use crate::insight::{Insight, SeriesKey};
 use crate::judge::{FEATURE_COUNT, Model};
-use crate::window::{Api, Attribute, Calls, Closed, Dictionary, OTHER, Open, Tally};
+use crate::window::{Attribute, Calls, Closed, Open, Tally};
 use account::{Account, Seen};
 use incidents::Incidents;
+pub(crate) use names::{Callers, Key, Names, OTHER_ID};
 pub use near::{NearAlarm, NearRecord};
 use organisation::{Organisation, informed};
 pub use series::Findings;
@@ -150,142 +152,6 @@ pub struct Detector {
     incidents: Incidents,
     /// Mutes under which nothing is learned.
     unlearned: Vec<Mute>,
-}
-
-/// A series' key, in numbers of [`Names`]: a quarter of the memory of [`SeriesKey`], which insights carry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Key {
-    account: u32,
-    region: u32,
-    event_source: u32,
-    event_name: u32,
-    category: Category,
-    /// Follows from name, category and error code; looked up here once, not with each minute.
-    class: Class,
-    /// [`NO_ERROR`]: call rate.
-    error_code: u32,
-}
-
-/// The empty string's number.
-const NO_NAME: u32 = 0;
-const NO_ERROR: u32 = NO_NAME;
-
-impl Key {
-    pub(crate) fn is_error_rate(self) -> bool {
-        self.error_code != NO_ERROR
-    }
-
-    /// The same API and error, in no account and Region.
-    fn anywhere(self) -> Key {
-        Key { account: NO_NAME, region: NO_NAME, ..self }
-    }
-}
-
-/// The strings of keys, each once.
-pub(crate) struct Names(Dictionary<1>);
-
-impl Names {
-    fn new() -> Names {
-        let mut names = Names(Dictionary::default());
-        names.intern("");
-        names
-    }
-
-    fn intern(&mut self, name: &str) -> u32 {
-        self.0.intern(&[name])
-    }
-
-    fn get(&self, name: u32) -> &str {
-        self.0.get(name)[0]
-    }
-
-    fn key(&mut self, [account, region, source, name, category]: [&str; 5], error_code: &str) -> Key {
-        let category = Category::parse(category);
-        Key {
-            account: self.intern(account),
-            region: self.intern(region),
-            event_source: self.intern(source),
-            event_name: self.intern(name),
-            category,
-            class: Class::of(name, !error_code.is_empty(), category),
-            error_code: self.intern(error_code),
-        }
-    }
-
-    fn api(&self, key: Key) -> [&str; 5] {
-        let [account, region, source, name] =
-            [key.account, key.region, key.event_source, key.event_name].map(|name| self.get(name));
-        [account, region, source, name, key.category.as_str()]
-    }
-
-    /// The key as insights carry it.
-    pub(crate) fn series_key(&self, key: Key) -> SeriesKey {
-        let error_code = key.is_error_rate().then(|| self.get(key.error_code).into());
-        SeriesKey { api: Arc::new(Api::from_fields(self.api(key))), error_code }
-    }
-}
-
-/// Who called, in two parts: few values that AWS attributes, and the many that change by the hour.
-pub(crate) struct Callers {
-    /// `userIdentityArn`, `userAgent`, `errorCode`, `resourceArn`.
-    pub(crate) coarse: Dictionary<4>,
-    /// By number of the coarse list.
-    parts: Vec<Parts>,
-    /// Principals and agents.
-    names: Dictionary<1>,
-    /// `sessionName`, `accessKeyId`, `sourceIPAddress`.
-    pub(crate) fine: Dictionary<3>,
-}
-
-/// Numbers of what a coarse list holds: equal numbers, equal text.
-#[derive(Clone, Copy)]
-struct Parts {
-    principal: u32,
-    agent: u32,
-    failed: bool,
-}
-
-/// Number of the list that stands for all callers past a bound, in both dictionaries of [`Callers`].
-pub(crate) const OTHER_ID: u32 = 0;
-
-impl Callers {
-    fn new() -> Callers {
-        let mut callers = Callers {
-            coarse: Dictionary::default(),
-            parts: Vec::new(),
-            names: Dictionary::default(),
-            fine: Dictionary::default(),
-        };
-        callers.intern_coarse(&[OTHER; 4]);
-        callers.fine.intern(&[OTHER; 3]);
-        callers
-    }
-
-    fn intern_coarse(&mut self, list: &[&str; 4]) -> u32 {
-        let id = self.coarse.intern(list);
-        if id as usize == self.parts.len() {
-            let [principal, agent, error, _] = list;
-            self.parts.push(Parts {
-                principal: self.names.intern(&[principal]),
-                agent: self.names.intern(&[agent]),
-                failed: !error.is_empty(),
-            });
-        }
-        id
-    }
-
-    /// The parts of a caller that are compared over time.
-    fn parts(&self, caller: Caller) -> Parts {
-        self.parts[caller.coarse as usize]
-    }
-
-    fn intern(&mut self, fields: [&str; Attribute::ALL.len()]) -> Caller {
-        let [arn, session, key, address, agent, error, resource] = fields;
-        Caller {
-            coarse: self.intern_coarse(&[arn, agent, error, resource]),
-            fine: self.fine.intern(&[session, key, address]),
-        }
-    }
 }
 
 /// Minutes before it are not learned while an incident lasts.
