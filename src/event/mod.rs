@@ -13,6 +13,7 @@ mod record;
 // The one module that may: see its head.
 #[allow(unsafe_code)]
 mod scan;
+mod time;
 mod walk;
 
 pub use door::{Engine, Limits, Outcome, Problem, Reader};

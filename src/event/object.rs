@@ -2,7 +2,7 @@
 //! and on plain paths alike; deliberately knows nothing of the object's bytes, and never refuses a name.
 
 use super::Minute;
-use super::record::days_from_civil;
+use super::time::days_from_civil;
 
 /// Which of CloudTrail's kinds of object a name speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
