@@ -490,6 +490,9 @@ impl Detector {
         self.series.retain(|_| is_alive(index.next()));
         let mut index = 0..;
         self.keys.retain(|_| is_alive(index.next()));
+        // A list keeps the room that it once had.
+        self.series.shrink_to(self.series.len() + self.series.len() / 8);
+        self.keys.shrink_to(self.keys.len() + self.keys.len() / 8);
         self.rebuild_names();
     }
 
