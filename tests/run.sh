@@ -48,6 +48,9 @@ done
 say "the sidecar, a bucket and a queue"
 "$venv_aws/bin/python" tests/sidecar.py "$highwater" "$scratch" --kills 50
 
+say "the sidecar's quick start"
+"$venv_aws/bin/python" tests/quickstart.py "$highwater" "$scratch"
+
 say "the sinks"
 "$venv_aws/bin/python" tests/sinks.py "$highwater" "$scratch"
 
