@@ -19,6 +19,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use tracing::{info, warn};
 
 use crate::source::aws::{Buckets, config};
+use crate::store::state;
 
 /// A snapshot, and what it relies on.
 const SNAPSHOT: &str = "snapshot";
@@ -67,13 +68,12 @@ impl Mirror {
     /// nothing yet, the directory stays as it is. The next thing to do is a snapshot, and [`Mirror::follow`].
     pub async fn fetch(&mut self) -> anyhow::Result<()> {
         fs::create_dir_all(&self.directory).with_context(|| self.directory.display().to_string())?;
-        let lock = File::create(self.directory.join("lock")).context("lock")?;
-        if lock.try_lock().is_err() {
+        let Some(_lock) = state::lock(&self.directory).context("lock")? else {
             bail!(
                 "{} is in use by another highwater watch; each needs a directory of its own",
                 self.directory.display()
             );
-        }
+        };
         loop {
             let Some(number) = self.newest().await? else { return Ok(()) };
             let pieces = self.list(&format!("journal-{number}/")).await?;

@@ -1,8 +1,11 @@
-//! A snapshot file: bytes with a checksum, replaced as a whole or not at all. Knows nothing of what the bytes mean.
+//! A snapshot file: bytes with a checksum, replaced as a whole or not at all; and the lock of the directory that holds
+//! it. Knows nothing of what the bytes mean.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use flate2::Crc;
 
@@ -12,6 +15,23 @@ use super::StoreError;
 const MAGIC: &[u8; 8] = b"hwstate1";
 
 const HEAD: usize = 20;
+
+/// A process that was killed holds its lock until the system has taken it down; on a busy machine that takes a moment.
+const LOCK_TRIES: u32 = 50;
+const LOCK_WAIT: Duration = Duration::from_millis(100);
+
+/// Takes a directory for this process alone, for as long as the file lives. `None`: another one has it and keeps it.
+pub fn lock(directory: &Path) -> io::Result<Option<File>> {
+    let lock = File::create(directory.join("lock"))?;
+    for _ in 0..LOCK_TRIES {
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_WAIT),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+    Ok(None)
+}
 
 /// Writes beside the old file, flushes to the disk, then takes its place.
 pub fn write(path: &Path, content: &[u8]) -> Result<(), StoreError> {
@@ -121,6 +141,21 @@ pub fn checksum(content: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_goes_away_is_waited_for_and_one_that_stays_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = lock(folder.path()).expect("locked").expect("nobody has it");
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                thread::sleep(4 * LOCK_WAIT);
+                drop(first);
+            });
+            let second = lock(folder.path()).expect("locked").expect("it was given back");
+            assert!(lock(folder.path()).expect("asked").is_none());
+            drop(second);
+        });
+    }
 
     #[test]
     fn what_was_written_comes_back_and_any_damage_is_refused() {

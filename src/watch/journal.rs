@@ -5,7 +5,7 @@
 //! In the directory: `lock`, `snapshot`, and `journal-N`, whose entries came after the snapshot that names `N`. An entry is its length and
 //! the CRC-32 of its bytes, both 32 bits, least significant first, then the bytes.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -62,15 +62,9 @@ impl Journal {
             move |source| WatchError::Io { path, source }
         };
         fs::create_dir_all(directory).map_err(failed(directory))?;
-        let path = directory.join("lock");
-        let lock = File::create(&path).map_err(failed(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(WatchError::Locked { path: directory.display().to_string() });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed(&path)(source)),
-        }
+        let Some(lock) = state::lock(directory).map_err(failed(&directory.join("lock")))? else {
+            return Err(WatchError::Locked { path: directory.display().to_string() });
+        };
         let path = directory.join("snapshot");
         let (number, snapshot) = if path.exists() {
             let (mut file, length) = state::open(&path)?;
