@@ -156,6 +156,13 @@ pub fn find_part(paths: &[String], part: &Part) -> Result<Found, SourceError> {
     Ok(found)
 }
 
+/// What `highwater simulate` says of a trail it has made, beside its `AWSLogs`.
+fn is_truth(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let names_truth = name == "truth.json" || name.starts_with("truth-") && name.ends_with(".json");
+    names_truth && path.parent().is_some_and(|folder| folder.join("AWSLogs").is_dir())
+}
+
 impl Found {
     fn add_tree(&mut self, root: &Path, seen: &mut HashSet<String>) {
         let named_file = root.is_file();
@@ -178,7 +185,7 @@ impl Found {
             let path = entry.path();
             let name = path.to_string_lossy();
             let name = if name.contains('\\') { name.replace('\\', "/") } else { name.into_owned() };
-            if !named_file && !ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+            if !named_file && (!ENDINGS.iter().any(|ending| name.ends_with(ending)) || is_truth(path)) {
                 self.other_files += 1;
                 continue;
             }

@@ -38,7 +38,8 @@ fn a_scan_names_the_files_it_wrote_and_they_are_there() {
     let work = folder();
     let (trail_root, out) = (work.path().join("trail"), work.path().join("out"));
     trail(&trail_root);
-    let output = highwater(&["scan", path(&trail_root.join("AWSLogs")), "-o", path(&out)], b"");
+    assert!(trail_root.join("truth.json").exists(), "what simulate says beside the trail is no record");
+    let output = highwater(&["scan", path(&trail_root), "-o", path(&out)], b"");
     let words = String::from_utf8_lossy(&output.stderr);
     assert_eq!(status(&output), 0, "{words}");
     for name in ["insights.jsonl", "rejects.jsonl", "summary.json", "rates/", "charts/", "report.html"] {
