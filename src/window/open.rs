@@ -93,8 +93,9 @@ pub struct Open {
     table: HashTable<u32>,
     minutes: BTreeMap<u32, Bag>,
     rows: usize,
-    /// Closed since names that nothing needs were last thrown away.
+    /// Closed since names that nothing needs were last thrown away, and how many names were left then.
     closed: usize,
+    kept: usize,
     /// By number of the API, in the order of time; kept once somebody has asked for it.
     counts: Option<Vec<Vec<OpenMinute>>>,
     /// How many minutes stand in `counts`, and how many of its lists hold any.
@@ -286,10 +287,16 @@ impl Open {
                 }
             }
         }
-        if self.closed > (self.rows / 2).max(CLOSED_MIN) || self.rows == 0 {
+        // Where the same APIs are called again and again there is nothing to gain.
+        let has_grown = self.names() > self.kept + self.kept / 2;
+        if self.closed > (self.rows / 2).max(CLOSED_MIN) && has_grown || self.rows == 0 {
             self.forget_names();
         }
         Closed::from_rows(apis, callers, rows)
+    }
+
+    fn names(&self) -> usize {
+        self.apis.len() + self.callers.len() + self.kinds.len()
     }
 
     /// Keeps only the names that an open row needs.
@@ -313,6 +320,7 @@ impl Open {
             fresh.rows += bag.len();
             fresh.minutes.insert(minute, bag);
         }
+        fresh.kept = fresh.names();
         *self = fresh;
         if counted {
             self.count_all();
