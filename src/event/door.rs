@@ -1,19 +1,19 @@
-//! The door: the bytes of one object become text, and the text becomes records, whatever the dialect. Knows gzip and
-//! the shapes in which people hold CloudTrail records; deliberately not what a record means (`record`), nor whether an
-//! object should be read at all or read twice. Nothing here fails: what cannot be read is counted and reported.
+//! The door: the bytes of one object become text, and the text becomes records, whatever the dialect. Knows the
+//! shapes in which people hold CloudTrail records; deliberately not how text is decompressed (`gzip`), what a record
+//! means (`record`), nor whether an object should be read at all or read twice. Nothing here fails: what cannot be
+//! read is counted and reported.
 //!
 //! A document is told by looking at its keys one by one, never by building a tree; [`Documents::object`] is the list
 //! of dialects.
 
 use std::borrow::Cow;
-use std::io::Read;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use flate2::bufread::GzDecoder;
-use libdeflater::{DecompressionError, Decompressor};
-use memchr::{memchr, memchr_iter, memmem, memrchr};
+use libdeflater::Decompressor;
+use memchr::{memchr, memchr_iter, memrchr};
 
+use super::gzip::{TooLarge, gunzip, is_gzip};
 use super::record::{Fields, RECORD_KEYS, Raw, Reason, Slot, Verdict, interpret, slot};
 use super::walk::Scanner;
 use super::{Event, Kind, ObjectName, json, parse};
@@ -46,13 +46,6 @@ pub const SAMPLE_BYTES_MAX: usize = 2 * 1024;
 
 /// A buffer larger than this is given back after its object: ordinary objects are far smaller.
 const BUFFER_KEPT_BYTES_MAX: usize = 64 << 20;
-
-/// DEFLATE cannot expand further: 258 bytes for every 2 bits. A size field that promises more is lying.
-const DEFLATE_RATIO_MAX: usize = 1_032;
-
-/// Output per step while recovering a broken stream. What the decoder wrote in its last step is lost with the error,
-/// so a step is shorter than an ordinary record.
-const RECOVERY_STEP_BYTES: usize = 1_024;
 
 /// Lists and envelopes around a record: `[{"detail":..}]` is 2, `{"Events":[{"CloudTrailEvent":..}]}` 3. More than
 /// this is no dialect, and the walk over dialects recurses this deep at most.
@@ -174,80 +167,6 @@ impl Reader {
             self.buffer = Vec::new();
         }
         outcome
-    }
-}
-
-/// The text would exceed the limit.
-struct TooLarge;
-
-fn is_gzip(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x1f, 0x8b])
-}
-
-/// Decompresses into the start of `buffer`. Returns the length of the text and, if the stream was broken, how.
-fn gunzip(
-    decompressor: &mut Decompressor,
-    bytes: &[u8],
-    text_bytes_max: usize,
-    buffer: &mut Vec<u8>,
-) -> Result<(usize, Option<String>), TooLarge> {
-    // The last four bytes promise the size of the text (modulo 4 GiB, of the last member). Only a hint.
-    let promised = bytes.last_chunk().map_or(0, |size| u32::from_le_bytes(*size));
-    let possible = bytes.len().saturating_mul(DEFLATE_RATIO_MAX);
-    let mut room = (promised as usize).min(possible).max(bytes.len()).min(text_bytes_max);
-    loop {
-        if buffer.len() < room {
-            // A new vector of zeros costs no work for pages that are never written.
-            *buffer = vec![0; room];
-        }
-        let room_given = buffer.len().min(text_bytes_max);
-        match decompressor.gzip_decompress(bytes, &mut buffer[..room_given]) {
-            Ok(len) if len as u32 == promised && !may_have_second_member(bytes) => return Ok((len, None)),
-            Err(DecompressionError::InsufficientSpace) if room_given == text_bytes_max => return Err(TooLarge),
-            Err(DecompressionError::InsufficientSpace) => room = room_given.saturating_mul(2).min(text_bytes_max),
-            Ok(_) | Err(DecompressionError::BadData) => break,
-        }
-    }
-    gunzip_in_steps(bytes, text_bytes_max, buffer)
-}
-
-/// libdeflate reads one member and does not say where it ended. Chance finds are harmless: they only cost time.
-fn may_have_second_member(bytes: &[u8]) -> bool {
-    bytes.get(2..).is_some_and(|rest| memmem::find(rest, &[0x1f, 0x8b, 8]).is_some())
-}
-
-/// The patient way, for several members in a row and for broken streams.
-fn gunzip_in_steps(
-    bytes: &[u8],
-    text_bytes_max: usize,
-    buffer: &mut Vec<u8>,
-) -> Result<(usize, Option<String>), TooLarge> {
-    let mut len = 0;
-    let mut rest = bytes;
-    loop {
-        let mut decoder = GzDecoder::new(rest);
-        loop {
-            if buffer.len() < len + RECOVERY_STEP_BYTES {
-                let room = (2 * len).min(text_bytes_max) + RECOVERY_STEP_BYTES;
-                buffer.resize(room.max(len + RECOVERY_STEP_BYTES), 0);
-            }
-            match decoder.read(&mut buffer[len..len + RECOVERY_STEP_BYTES]) {
-                Ok(0) => break,
-                Ok(more) => len += more,
-                Err(error) => return Ok((len, Some(format!("the gzip stream is broken: {error}")))),
-            }
-            if len > text_bytes_max {
-                return Err(TooLarge);
-            }
-        }
-        rest = decoder.into_inner();
-        // Tools that write whole blocks pad with zeros.
-        if rest.iter().all(|byte| *byte == 0) {
-            return Ok((len, None));
-        }
-        if !is_gzip(rest) {
-            return Ok((len, Some(format!("{} bytes that are not gzip follow the compressed text", rest.len()))));
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fmt;
 
 mod door;
+mod gzip;
 mod json;
 mod object;
 mod parse;
