@@ -3,15 +3,17 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::live::{Feed, Line, now_s};
 use super::{Object, find};
 
-/// How often the directory is looked through.
+/// How often the directory is looked through; less often where a look takes long, so that it never takes more than a
+/// tenth of a core.
 const EVERY: Duration = Duration::from_secs(1);
+const REST_PER_LOOK: u32 = 9;
 
 /// A file that was not changed for so long is whole. Who writes for longer should write beside it and rename.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -23,17 +25,29 @@ type Stamp = (u64, Option<SystemTime>);
 pub async fn run(directory: PathBuf, line: Line) {
     let mut known: HashMap<String, Stamp> = HashMap::new();
     let mut ticket = 0;
+    // Why the directory could not be listed, as was told: once, not every second.
+    let mut trouble = None;
     let path = [directory.to_string_lossy().into_owned()];
     while !line.stop.is_cancelled() {
-        let second = now_s();
+        let (second, looked_at) = (now_s(), Instant::now());
         let listed = tokio::task::block_in_place(|| find(&path));
         let (mut all_settled, objects) = match listed {
-            Ok(found) => (true, found.objects),
+            Ok(found) => {
+                if trouble.take().is_some() {
+                    info!(directory = %directory.display(), "the directory can be listed again");
+                }
+                (true, found.objects)
+            }
             Err(error) => {
-                warn!(directory = %directory.display(), %error, "the directory cannot be listed; trying again");
+                let error = error.to_string();
+                if trouble.as_ref() != Some(&error) {
+                    warn!(directory = %directory.display(), %error, "the directory cannot be listed; trying again");
+                }
+                trouble = Some(error);
                 (false, Vec::new())
             }
         };
+        let rest = EVERY.max(looked_at.elapsed() * REST_PER_LOOK);
         for object in objects {
             let Some(stamp) = stamp(&object) else {
                 all_settled = false;
@@ -66,7 +80,7 @@ pub async fn run(directory: PathBuf, line: Line) {
         }
         tokio::select! {
             () = line.stop.cancelled() => {}
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(rest) => {}
         }
     }
 }

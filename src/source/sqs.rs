@@ -59,7 +59,14 @@ impl Sqs {
     pub async fn new(url: String, region: Option<String>, role_arn: Option<&str>) -> Sqs {
         let region = region.or_else(|| region_of(&url));
         let config = aws::config(region.as_deref(), role_arn).await;
-        Sqs { client: Client::new(&config), buckets: Arc::new(Buckets::new(config)), url }
+        let mut client = aws_sdk_sqs::config::Builder::from(&config);
+        // The SDK asks the Region's own address, whatever the URL says: wrong for an endpoint within a VPC, and for
+        // whoever stands in for SQS.
+        let stood_in = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_SQS").is_some();
+        if !stood_in && let Some(origin) = own_origin(&url) {
+            client = client.endpoint_url(origin);
+        }
+        Sqs { client: Client::from_conf(client.build()), buckets: Arc::new(Buckets::new(config)), url }
     }
 
     /// Runs until told to stop and the last ticket is safe.
@@ -321,6 +328,14 @@ impl State {
     }
 }
 
+/// Scheme, host and port of a queue's URL, if they are not the Region's public address.
+fn own_origin(url: &str) -> Option<&str> {
+    let start = url.find("://")? + "://".len();
+    let origin = &url[..url[start..].find('/').map_or(url.len(), |end| start + end)];
+    let public = region_of(url).is_some() && !origin.contains(".vpce.");
+    (!public).then_some(origin)
+}
+
 /// Of `https://sqs.REGION.amazonaws.com/...`, also with `.cn`, `sqs-fips`, `api.aws` and a VPC endpoint's name before it;
 /// and of the old `REGION.queue.amazonaws.com`.
 pub fn region_of(url: &str) -> Option<String> {
@@ -356,6 +371,22 @@ mod tests {
             ("sqs", None),
         ] {
             assert_eq!(region_of(url).as_deref(), region, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_queue_that_is_not_at_the_public_address_is_asked_where_it_is() {
+        for (url, origin) in [
+            ("https://sqs.eu-west-1.amazonaws.com/1/q", None),
+            ("https://queue.amazonaws.com/1/q", None),
+            (
+                "https://vpce-0a-1b.sqs.eu-west-1.vpce.amazonaws.com/1/q",
+                Some("https://vpce-0a-1b.sqs.eu-west-1.vpce.amazonaws.com"),
+            ),
+            ("http://127.0.0.1:5005/123456789012/q", Some("http://127.0.0.1:5005")),
+            ("http://localstack:4566", Some("http://localstack:4566")),
+        ] {
+            assert_eq!(own_origin(url), origin, "{url}");
         }
     }
 }
