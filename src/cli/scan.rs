@@ -218,7 +218,8 @@ impl Sink {
             .context("writing insights")?;
         self.insights.extend(advance.insights.iter().cloned());
         if let Some(rates) = &mut self.rates {
-            rates.add(advance)?;
+            rates.add(advance);
+            rates.flush()?;
         }
         if let Some(file) = &mut self.rejects {
             write_lines(file, rejects.iter()).context("writing rejects.jsonl")?;

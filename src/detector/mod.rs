@@ -26,6 +26,7 @@ use hashbrown::HashTable;
 
 pub(crate) use crate::baseline::FORGET_MINUTES;
 use crate::baseline::Pooled;
+use crate::episode::QUIET_MINUTES;
 use crate::event::{Category, MINUTES_PER_DAY, Minute};
 use crate::insight::mute::{Mute, Mutes};
 use crate::insight::{Insight, SeriesKey};
@@ -218,6 +219,11 @@ impl Detector {
         self.open.len() as u64
     }
 
+    /// What decides, beside the counts, what is said: options and models, in words that differ where they differ.
+    pub fn settings(&self) -> String {
+        format!("{:?} {:?}", self.options, self.models())
+    }
+
     /// Name and version of the judge's model.
     pub fn model_name(&self) -> &str {
         &self.model_name
@@ -272,6 +278,21 @@ impl Detector {
         }
     }
 
+    /// Closes all that is open, and ends every incident as though nothing had followed. What comes later can go on from
+    /// the minute after the last: only what is told here is over.
+    pub fn finish(&mut self, threads: usize) -> Advance {
+        let newest = self.open.newest().map_or(self.frontier, |newest| Minute(newest.0 + 1));
+        let mut advance = self.advance(newest, threads);
+        let mut all = Findings::default();
+        // An hour and more: the longest that anything waits for what may follow.
+        self.settle((self.frontier.0 as u32).saturating_add(QUIET_MINUTES + 1), &mut all);
+        self.sort(&mut all);
+        advance.insights.extend(all.insights);
+        advance.near.extend(all.near);
+        advance.candidates.extend(all.candidates);
+        advance
+    }
+
     /// What `advance` does with the minutes it has closed. On its own: for minutes that another detector has closed,
     /// so that several can be tried on one reading of a trail. `frontier` must not lie before the last one.
     pub fn fold(&mut self, closed: &Closed, frontier: Minute, threads: usize) -> Findings {
@@ -295,6 +316,15 @@ impl Detector {
             all.near.extend(found.near);
             all.candidates.extend(found.candidates);
         }
+        self.settle(now, &mut all);
+        self.sort(&mut all);
+        self.incidents.forget(frontier.0);
+        self.forget(now);
+        all
+    }
+
+    /// Lets time pass for series that no call touched.
+    fn settle(&mut self, now: u32, all: &mut Findings) {
         // Series that no call touched: only an open incident can have come to its end, or, where drops are looked for,
         // a silence begun.
         let waiting: Vec<u32> = if self.options.looks_for_silence() {
@@ -319,18 +349,18 @@ impl Detector {
                 active_hours: self.active_hours.get(&(key.account, key.region)),
                 unlearned_until: 0,
             };
-            series.settle(&context, key, now, &mut all);
+            series.settle(&context, key, now, all);
             if !series.is_open() {
                 self.active.remove(&id);
             }
         }
+    }
+
+    fn sort(&mut self, all: &mut Findings) {
         all.insights.sort_by(|a, b| (a.decided, &a.series, a.state).cmp(&(b.decided, &b.series, b.state)));
         self.incidents.assign(&mut all.insights);
-        self.incidents.forget(frontier.0);
         all.near.sort_by(|a, b| (a.end, &a.series).cmp(&(b.end, &b.series)));
         all.candidates.sort_by(|a, b| (&a.series, a.minute).cmp(&(&b.series, b.minute)));
-        self.forget(now);
-        all
     }
 
     /// Finds or makes the series of everything closed.

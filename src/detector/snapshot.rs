@@ -50,7 +50,7 @@ struct Head {
 
 impl Detector {
     /// Names and versions of all that was learned in training.
-    fn models(&self) -> String {
+    pub(super) fn models(&self) -> String {
         [&self.model.name, &self.pooled.priors.name, &self.pooled.seasons.name].map(String::as_str).join(", ")
     }
 

@@ -5,10 +5,11 @@
 //! Columns: `account`, `region`, `event_source`, `event_name`, `event_category`, `error_code` (null: all calls of the
 //! API, reads and writes, with or without an error), `minute` (UTC), `count`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use chrono::{NaiveDate, NaiveTime};
 use polars::prelude::{
     Column, DataFrame, DataType, IntoColumn, NamedFrom, ParquetCompression, ParquetReader, ParquetWriter, SerReader,
     Series, TimeUnit,
@@ -46,6 +47,9 @@ struct Day {
 pub struct RatesWriter {
     root: PathBuf,
     open: BTreeMap<i64, Day>,
+    /// To be written with the next flush: the day, the file's name, its rows. Which they are follows from what was added
+    /// alone, so that adding it again after a kill writes the same files again.
+    due: VecDeque<(i64, String, Vec<Row>)>,
     /// The API's fields and the error code (empty: all calls) of the rows that wait.
     names: Dictionary<6>,
     part_rows: usize,
@@ -60,17 +64,22 @@ pub const PART_ROWS_SMALL: usize = 1 << 17;
 impl RatesWriter {
     /// Writes below `root`, which is made with the first day.
     pub fn new(root: PathBuf) -> RatesWriter {
-        RatesWriter { root, open: BTreeMap::new(), names: Dictionary::default(), part_rows: PART_ROWS }
+        RatesWriter {
+            root,
+            open: BTreeMap::new(),
+            due: VecDeque::new(),
+            names: Dictionary::default(),
+            part_rows: PART_ROWS,
+        }
     }
 
-    /// Writes a part once so many rows wait. When follows from what was added alone, so that adding it again after a
-    /// kill writes the same files again.
+    /// A part is due once so many rows wait.
     pub fn in_parts(self, part_rows: usize) -> RatesWriter {
         RatesWriter { part_rows, ..self }
     }
 
-    /// Takes in closed minutes and writes the days that are complete.
-    pub fn add(&mut self, advance: &Advance) -> Result<(), StoreError> {
+    /// Takes in closed minutes. Days that are complete are due.
+    pub fn add(&mut self, advance: &Advance) {
         for calls in advance.closed.calls.chunk_by(|a, b| (a.api, a.minute) == (b.api, b.minute)) {
             let [account, region, source, event, category] = advance.closed.api(calls[0].api);
             let minute = calls[0].minute;
@@ -90,30 +99,42 @@ impl RatesWriter {
         }
         let open = self.open.split_off(&advance.frontier.day());
         for (day, rows) in std::mem::replace(&mut self.open, open) {
-            self.write_part(day, &rows, false)?;
+            self.finish_day(day, rows);
         }
         if self.waiting() >= self.part_rows {
-            self.write_parts()?;
-        } else if self.waiting() == 0 {
-            self.names = Dictionary::default();
+            self.write_parts();
         }
-        Ok(())
+    }
+
+    /// What is left of a day: all of it, unless parts went before.
+    fn finish_day(&mut self, day: i64, Day { parts, rows }: Day) {
+        let file = if parts == 0 { "rates.parquet".to_owned() } else { part_name(parts + 1) };
+        if !rows.is_empty() {
+            self.due.push_back((day, file, rows));
+        }
     }
 
     fn waiting(&self) -> usize {
         self.open.values().map(|day| day.rows.len()).sum()
     }
 
-    /// Writes what waits, as further parts of days that are not complete.
-    pub fn write_parts(&mut self) -> Result<(), StoreError> {
-        for (day, mut rows) in std::mem::take(&mut self.open) {
-            if !rows.rows.is_empty() {
-                self.write_part(day, &rows, true)?;
-                rows = Day { parts: rows.parts + 1, rows: Vec::new() };
-            }
-            self.open.insert(day, rows);
+    /// What waits is due, as further parts of days that are not complete.
+    pub fn write_parts(&mut self) {
+        for (day, waiting) in self.open.iter_mut().filter(|(_, waiting)| !waiting.rows.is_empty()) {
+            waiting.parts += 1;
+            self.due.push_back((*day, part_name(waiting.parts), std::mem::take(&mut waiting.rows)));
         }
-        self.names = Dictionary::default();
+    }
+
+    /// Puts what is due on the disk. After an error it can be tried again.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        while let Some((day, file, rows)) = self.due.front() {
+            self.write_part(*day, file, rows)?;
+            self.due.pop_front();
+        }
+        if self.waiting() == 0 {
+            self.names = Dictionary::default();
+        }
         Ok(())
     }
 
@@ -139,33 +160,51 @@ impl RatesWriter {
         Ok(())
     }
 
+    /// Removes what was written, from this day on, beyond what was added: it will not come the same again.
+    pub fn forget_from(&self, day: i64) -> Result<(), StoreError> {
+        let io = |path: &Path, source| StoreError::Io { path: path.display().to_string(), source };
+        let Ok(folders) = fs::read_dir(&self.root) else { return Ok(()) };
+        for folder in folders.flatten().map(|entry| entry.path()) {
+            let date =
+                folder.file_name().and_then(|name| name.to_str()?.strip_prefix("date=")?.parse::<NaiveDate>().ok());
+            let Some(of) =
+                date.map(|date| Minute::of_second(date.and_time(NaiveTime::MIN).and_utc().timestamp()).day())
+            else {
+                continue;
+            };
+            let parts = self.open.get(&of).map_or(0, |waiting| waiting.parts);
+            let known: Vec<String> = (1..=parts).map(part_name).collect();
+            let files = fs::read_dir(&folder).map_err(|error| io(&folder, error))?.flatten().map(|entry| entry.path());
+            for path in files.filter(|path| of >= day && is_part(path)) {
+                if !known.iter().any(|known| path.ends_with(known)) {
+                    fs::remove_file(&path).map_err(|error| io(&path, error))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Writes what is left.
     pub fn finish(mut self) -> Result<(), StoreError> {
         // A trail without calls leaves an empty folder, not a missing one.
         let io = |source| StoreError::Io { path: self.root.display().to_string(), source };
         fs::create_dir_all(&self.root).map_err(io)?;
         for (day, rows) in std::mem::take(&mut self.open) {
-            self.write_part(day, &rows, false)?;
+            self.finish_day(day, rows);
         }
-        Ok(())
+        self.flush()
     }
 
-    /// Writes a day's rows that wait: all of the day, unless there are parts or `more` may come.
-    fn write_part(&self, day: i64, Day { parts, rows }: &Day, more: bool) -> Result<(), StoreError> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let file =
-            if *parts == 0 && !more { "rates.parquet".to_owned() } else { format!("rates-{:06}.parquet", parts + 1) };
+    fn write_part(&self, day: i64, file: &str, rows: &[Row]) -> Result<(), StoreError> {
         let mut ranks: Vec<u32> = (0..self.names.len() as u32).collect();
         ranks.sort_unstable_by(|&a, &b| self.names.get(a).cmp(&self.names.get(b)));
         let mut rank = vec![0; ranks.len()];
         ranks.iter().enumerate().for_each(|(place, &name)| rank[name as usize] = place);
-        let mut rows = rows.clone();
+        let mut rows = rows.to_vec();
         rows.sort_unstable_by_key(|row| (rank[row.name as usize], row.minute));
         let date = Minute(day * MINUTES_PER_DAY).to_string();
         let folder = self.root.join(format!("date={}", &date[..10.min(date.len())]));
-        let path = folder.join(&file);
+        let path = folder.join(file);
         let io = |source| StoreError::Io { path: path.display().to_string(), source };
         let parquet = |source| StoreError::Parquet { path: path.display().to_string(), source };
         fs::create_dir_all(&folder).map_err(io)?;
@@ -193,12 +232,19 @@ impl RatesWriter {
         // Under another name until complete, so that a reader never meets half a file.
         let partial = folder.join(format!(".{file}.partial"));
         let file = File::create(&partial).map_err(io)?;
-        ParquetWriter::new(file)
+        ParquetWriter::new(&file)
             .with_compression(ParquetCompression::Zstd(None))
             .finish(&mut frame)
             .map_err(parquet)?;
-        fs::rename(&partial, &path).map_err(io)
+        // A snapshot relies on it: it must survive a power cut too.
+        file.sync_all().map_err(io)?;
+        fs::rename(&partial, &path).map_err(io)?;
+        File::open(&folder).and_then(|folder| folder.sync_all()).map_err(io)
     }
+}
+
+fn part_name(number: u32) -> String {
+    format!("rates-{number:06}.parquet")
 }
 
 /// Counts of one series: minutes ascending.

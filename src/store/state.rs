@@ -60,8 +60,9 @@ impl Writer {
     }
 
     /// Says how long the content was, and gives it its place.
-    pub fn finish(self) -> io::Result<u64> {
-        let mut file = self.file.into_inner().map_err(|error| error.into_error())?;
+    pub fn finish(mut self) -> io::Result<u64> {
+        self.file.flush()?;
+        let mut file = self.file.get_ref();
         file.seek(SeekFrom::Start(0))?;
         file.write_all(MAGIC)?;
         file.write_all(&self.length.to_le_bytes())?;
@@ -71,6 +72,13 @@ impl Writer {
         // The new name must survive a power cut too.
         File::open(folder(&self.path)).and_then(|folder| folder.sync_all())?;
         Ok(self.length)
+    }
+}
+
+impl Drop for Writer {
+    /// What was not finished must not fill the disk. After `finish` there is nothing of that name.
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.partial);
     }
 }
 

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use super::WatchError;
 use crate::store::state;
 
-const HEAD: usize = 8;
+/// Before each entry: its length, the CRC-32 of that, and of the entry.
+const HEAD: usize = 12;
 
 /// Journals shorter than this are not worth a snapshot.
 const SNAPSHOT_BYTES_MIN: u64 = 16 << 20;
@@ -25,7 +26,11 @@ pub(super) struct Journal {
     file: File,
     /// Of whole entries; what lies behind is of one that could not be written.
     length: u64,
+    /// Half an entry may lie behind the whole ones.
+    torn: bool,
     snapshot_bytes: u64,
+    /// The length at which a snapshot could last not be written.
+    failed_at: u64,
 }
 
 /// What was found.
@@ -87,10 +92,21 @@ impl Journal {
         if length < bytes {
             file.set_len(length).map_err(failed(&path))?;
         }
+        // The name of a first journal must survive a power cut.
+        File::open(directory).and_then(|folder| folder.sync_all()).map_err(failed(directory))?;
         let entries = Entries { file: read()?, left: length };
         let snapshot_bytes = snapshot.as_ref().map_or(0, |(_, length)| *length);
         let snapshot = snapshot.map(|(file, _)| file);
-        let journal = Journal { directory: directory.to_owned(), _lock: lock, number, file, length, snapshot_bytes };
+        let journal = Journal {
+            directory: directory.to_owned(),
+            _lock: lock,
+            number,
+            file,
+            length,
+            torn: false,
+            snapshot_bytes,
+            failed_at: 0,
+        };
         journal.forget_older();
         Ok(Recovered { journal, snapshot, entries })
     }
@@ -103,26 +119,37 @@ impl Journal {
     pub(super) fn append(&mut self, entry: &[u8]) -> Result<(), WatchError> {
         let path = journal_path(&self.directory, self.number);
         let failed = |source| WatchError::Io { path: path.display().to_string(), source };
+        if self.torn {
+            self.cut().map_err(failed)?;
+        }
         let length = u32::try_from(entry.len())
             .map_err(|_| failed(io::Error::other("an entry of more than 4 GiB: commit more often")))?;
         let mut bytes = Vec::with_capacity(HEAD + entry.len());
         bytes.extend(length.to_le_bytes());
+        bytes.extend(state::checksum(&length.to_le_bytes()).to_le_bytes());
         bytes.extend(state::checksum(entry).to_le_bytes());
         bytes.extend(entry);
         let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
         if let Err(source) = written {
-            // If even this fails, the next start finds half an entry at the end, and drops it.
-            let _ = self.file.set_len(self.length);
-            let _ = self.file.seek(SeekFrom::Start(self.length));
+            // If even this fails, it comes first the next time; a new start drops half an entry at the end.
+            self.torn = self.cut().is_err();
             return Err(failed(source));
         }
         self.length += bytes.len() as u64;
         Ok(())
     }
 
-    /// Whether reading the journal again would take longer than a snapshot is worth.
+    fn cut(&mut self) -> io::Result<()> {
+        self.file.set_len(self.length)?;
+        self.file.seek(SeekFrom::Start(self.length))?;
+        self.torn = false;
+        Ok(())
+    }
+
+    /// Whether reading the journal again would take longer than a snapshot is worth. One that could not be written is
+    /// tried again only after a while.
     pub(super) fn wants_snapshot(&self) -> bool {
-        self.length > SNAPSHOT_BYTES_MIN.max(2 * self.snapshot_bytes)
+        self.length > SNAPSHOT_BYTES_MIN.max(2 * self.snapshot_bytes).max(self.failed_at + SNAPSHOT_BYTES_MIN)
     }
 
     /// Replaces snapshot and journal: the former, which is written as it comes, stands for all entries so far.
@@ -130,6 +157,12 @@ impl Journal {
         &mut self,
         write: impl FnOnce(&mut state::Writer) -> Result<(), WatchError>,
     ) -> Result<(), WatchError> {
+        let taken = self.replace(write);
+        self.failed_at = if taken.is_ok() { 0 } else { self.length };
+        taken
+    }
+
+    fn replace(&mut self, write: impl FnOnce(&mut state::Writer) -> Result<(), WatchError>) -> Result<(), WatchError> {
         let number = self.number + 1;
         let path = journal_path(&self.directory, number);
         let failed = |source| WatchError::Io { path: path.display().to_string(), source };
@@ -141,7 +174,7 @@ impl Journal {
         content.write_all(&number.to_le_bytes()).map_err(failed)?;
         write(&mut content)?;
         let length = content.finish().map_err(failed)?;
-        (self.number, self.file, self.length, self.snapshot_bytes) = (number, file, 0, length);
+        (self.number, self.file, self.length, self.torn, self.snapshot_bytes) = (number, file, 0, false, length);
         self.forget_older();
         Ok(())
     }
@@ -162,7 +195,7 @@ fn journal_path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("journal-{number}"))
 }
 
-/// The next entry of `left` bytes, and whether its checksum is right; none where it is cut short.
+/// The next entry of `left` bytes, and whether its checksums are right; none where it is cut short.
 fn next_entry(file: &mut impl Read, left: &mut u64) -> io::Result<Option<(Vec<u8>, bool)>> {
     if *left < HEAD as u64 {
         return Ok(None);
@@ -170,7 +203,12 @@ fn next_entry(file: &mut impl Read, left: &mut u64) -> io::Result<Option<(Vec<u8
     let mut head = [0; HEAD];
     file.read_exact(&mut head)?;
     let word = |from: usize| u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]]);
-    let (length, checksum) = (u64::from(word(0)), word(4));
+    let (length, checksum) = (u64::from(word(0)), word(8));
+    // A wrong length would make damage look like an entry cut short.
+    if word(4) != state::checksum(&head[..4]) {
+        *left -= HEAD as u64;
+        return Ok(Some((Vec::new(), false)));
+    }
     if *left - (HEAD as u64) < length {
         return Ok(None);
     }

@@ -47,6 +47,24 @@ impl Lines {
         self.position + self.pending.len() as u64
     }
 
+    /// What was pushed is not said.
+    pub(super) fn forget_pending(&mut self) {
+        self.pending.clear();
+    }
+
+    /// What the file holds is what was said: it goes on behind the last whole line.
+    pub(super) fn stand(&mut self) -> Result<(), WatchError> {
+        let failed = |source| WatchError::Io { path: self.path.display().to_string(), source };
+        let mut beyond = Vec::new();
+        self.file.seek(SeekFrom::Start(self.position)).map_err(failed)?;
+        self.file.read_to_end(&mut beyond).map_err(failed)?;
+        let whole = beyond.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        self.position += whole as u64;
+        self.file.set_len(self.position).map_err(failed)?;
+        self.length = self.position;
+        Ok(())
+    }
+
     /// Puts what was pushed on the disk. After an error it can be tried again.
     pub(super) fn flush(&mut self) -> Result<(), WatchError> {
         if self.pending.is_empty() {
@@ -98,6 +116,15 @@ mod tests {
             }
             assert_eq!(std::fs::read(&path).expect("read"), whole, "cut at {cut}");
         }
+        let mut lines = Lines::open(&path, 2).expect("opened");
+        std::fs::write(&path, b"1\n22\n3").expect("cut");
+        lines.push(&23);
+        lines.forget_pending();
+        lines.stand().expect("stands");
+        assert_eq!(lines.end(), 5);
+        lines.push(&4);
+        lines.flush().expect("flushed");
+        assert_eq!(std::fs::read(&path).expect("read"), b"1\n22\n4\n");
         let mut lines = Lines::open(&path, 2).expect("opened");
         lines.push(&23);
         assert!(matches!(lines.flush(), Err(WatchError::Damaged { .. })));

@@ -88,6 +88,9 @@ const LOOK_ROWS: u64 = 2_500_000;
 /// So many rows are closed at once, however far the frontier goes: closing takes a hundred bytes a row.
 const STEP_ROWS: usize = 1 << 18;
 
+/// The frontier of an entry that closes all that is open.
+const FINISH: Minute = Minute(i64::MAX);
+
 /// Objects may come this much later than others that were delivered after them; only then is a day of delivery over.
 const REORDER_MINUTES: i64 = 6 * 60;
 
@@ -114,9 +117,15 @@ pub struct ObjectCounts {
     pub stored_bytes: u64,
 }
 
+/// The layout of [`Entry`], which begins with it, and of [`Head`], before which it stands.
+const FORMAT: u32 = 2;
+
 /// What one commit takes into the state; the journal is a list of these.
 #[derive(Default, Serialize, Deserialize)]
 struct Entry {
+    format: u32,
+    /// What the lines depend on beside the entries: a hash of the detector's settings and of this version's name.
+    settings: u64,
     tally: Vec<u8>,
     seen: Vec<Seen>,
     counters: RecordCounts,
@@ -132,8 +141,13 @@ struct Entry {
     memory: Option<u64>,
 }
 
-/// An object that was read: when it was delivered, and what tells it from others.
+/// An object that was read: the frontier from which on it could bring nothing but late events if it came again, and what
+/// tells it from others.
 type Seen = (i64, u64, u64);
+
+/// An object that tells its time of delivery is known again for so long: queues give out old ones again, and then they
+/// count as duplicates, not as late. Pushes tell none, and are many: they are known while they could still count.
+const KNOWN_MINUTES: i64 = 2 * MINUTES_PER_DAY;
 
 /// What a snapshot holds beside the objects seen and the detector, which follow it.
 #[derive(Serialize, Deserialize)]
@@ -174,11 +188,15 @@ pub struct Committed {
     pub closed_early: bool,
     /// The whole state was written anew.
     pub snapshot_taken: bool,
+    /// It could not be; the journal still has all of it.
+    pub snapshot_failed: Option<WatchError>,
 }
 
 pub struct Watch {
     options: Options,
     detector: Detector,
+    /// As entries have it.
+    settings: u64,
     reader: Reader,
     journal: Journal,
     /// What came since the last commit.
@@ -192,6 +210,8 @@ pub struct Watch {
     objects: ObjectCounts,
     newest: i64,
     early: early::Open,
+    /// Found, and not yet on the disk as lines.
+    unsaid: Vec<Insight>,
     /// In force since the last commit, and from the next one on.
     mutes: Mutes,
     fresh_mutes: Option<Mutes>,
@@ -226,12 +246,29 @@ impl Watch {
             reason: format!("it cannot be read ({source}); start afresh with an empty directory"),
         };
         let mut snapshot = snapshot.map(FrameReader::from);
-        let head: Option<Head> = snapshot.as_mut().map(FrameReader::take).transpose().map_err(unread)?;
+        let of_this_format = |found: u32, path: &str| match found {
+            FORMAT => Ok(()),
+            _ => Err(WatchError::Damaged {
+                path: directory.join(path).display().to_string(),
+                reason: format!(
+                    "it was written by another version of highwater (layout {found}, this one has {FORMAT}); go on with that version, or start afresh with an empty directory"
+                ),
+            }),
+        };
+        let head: Option<Head> = match &mut snapshot {
+            Some(snapshot) => {
+                of_this_format(snapshot.take().map_err(unread)?, "snapshot")?;
+                Some(snapshot.take().map_err(unread)?)
+            }
+            None => None,
+        };
         let ends = head.as_ref().map_or([0; 3], |head| [head.insights_end, head.near_end, head.rejects_end]);
         let lines = |name: &str, end: u64| Lines::open(&directory.join(name), end);
+        let settings = identity(format!("{} {}", env!("CARGO_PKG_VERSION"), detector.settings()).as_bytes()).0;
         let mut watch = Watch {
             options,
             detector,
+            settings,
             reader: Reader::new(),
             journal,
             intake: Intake::default(),
@@ -244,6 +281,7 @@ impl Watch {
             objects: ObjectCounts::default(),
             newest: i64::MIN,
             early: early::Open::default(),
+            unsaid: Vec::new(),
             mutes: Mutes::default(),
             fresh_mutes: None,
             touched: BTreeSet::new(),
@@ -272,13 +310,34 @@ impl Watch {
             (watch.told, watch.incidents, watch.evicted) = (head.told, head.incidents, head.evicted);
             watch.lags = head.lags;
         }
+        // Other settings would say other things of the minutes since the snapshot. What was said of them stands, and
+        // nothing is added to it.
+        let mut is_settled_anew = false;
         for bytes in entries {
-            let entry: Entry = postcard::from_bytes(&bytes.map_err(unread)?).map_err(damaged)?;
+            let bytes = bytes.map_err(unread)?;
+            let journal = format!("journal-{}", watch.journal.number());
+            of_this_format(postcard::take_from_bytes(&bytes).map_err(damaged)?.0, &journal)?;
+            let entry: Entry = postcard::from_bytes(&bytes).map_err(damaged)?;
             let tally = Tally::from_bytes(&entry.tally).map_err(damaged)?;
+            if entry.settings != settings && !is_settled_anew {
+                is_settled_anew = true;
+                watch.rates.forget_from(watch.detector.frontier().day())?;
+            }
             watch.apply(entry, tally)?;
+            if is_settled_anew {
+                watch.lines().into_iter().for_each(Lines::forget_pending);
+            }
             watch.flush()?;
         }
+        if is_settled_anew {
+            watch.lines().into_iter().try_for_each(Lines::stand)?;
+            watch.take_snapshot()?;
+        }
         Ok(watch)
+    }
+
+    fn lines(&mut self) -> [&mut Lines; 3] {
+        [&mut self.rejects, &mut self.near, &mut self.insights]
     }
 
     /// Minutes before it are closed.
@@ -332,21 +391,23 @@ impl Watch {
             return;
         }
         let (hash, length) = identity(&delivery.bytes);
-        let delivered = name.delivered.unwrap_or(delivery.arrived);
-        let seen = (delivered.0, hash, length);
+        // A name from the future tells nothing, and would move time for ever.
+        let dated = name.delivered.filter(|delivered| delivered.0 <= delivery.arrived.0 + SKEW_MINUTES);
+        let delivered = dated.unwrap_or(delivery.arrived);
         if self.by_identity.contains_key(&(hash, length)) {
             self.fresh_objects.duplicate += 1;
             return;
         }
-        self.by_identity.insert((hash, length), delivered.0);
-        self.fresh.insert(seen);
+        let known_until = delivered.0 + if dated.is_some() { KNOWN_MINUTES } else { SKEW_MINUTES + 1 };
+        self.by_identity.insert((hash, length), known_until);
+        self.fresh.insert((known_until, hash, length));
         let frontier = self.detector.frontier();
-        let late_before = match (self.options.clock, name.delivered) {
+        let late_before = match (self.options.clock, dated) {
             // What tells no time of delivery is never late, as in a scan; nor does it move time.
             (Clock::Wall, _) | (_, None) => frontier,
             (Clock::Delivery, Some(delivered)) => frontier.max(Minute(self.day_start(delivered.0))),
         };
-        self.fresh_newest = self.fresh_newest.max(name.delivered.map_or(i64::MIN, |delivered| delivered.0));
+        self.fresh_newest = self.fresh_newest.max(dated.map_or(i64::MIN, |delivered| delivered.0));
         let bounds = Bounds { late_before, newest: Minute(delivered.0 + SKEW_MINUTES) };
         let outcome = self.intake.object(&delivery.name, &delivery.bytes, bounds, &self.options.run, &mut self.reader);
         if outcome.digest {
@@ -409,11 +470,11 @@ impl Watch {
         self.commit_up_to(frontier.map_or(self.detector.frontier(), Minute))
     }
 
-    /// Commits, and closes all that is open.
+    /// Commits, and closes all that is open. What comes for the minutes closed is late from then on; what comes after
+    /// them goes on from there.
     pub fn finish(&mut self) -> Result<Committed, WatchError> {
-        let mut committed = self.commit_up_to(Minute(i64::MAX))?;
-        self.take_snapshot()?;
-        committed.snapshot_taken = true;
+        let mut committed = self.commit_up_to(FINISH)?;
+        self.snapshot_if_possible(&mut committed);
         Ok(committed)
     }
 
@@ -429,11 +490,30 @@ impl Watch {
             && self.fresh_objects == ObjectCounts::default()
             && self.fresh_mutes.is_none()
             && self.intake.counters == RecordCounts::default();
-        if unchanged {
-            return Ok(Committed { early: self.look(), ..Committed::default() });
+        if !unchanged {
+            self.write_entry(frontier)?;
         }
+        self.flush()?;
+        let insights = std::mem::take(&mut self.unsaid);
+        let settled_before = if frontier == FINISH { frontier } else { self.detector.frontier() };
+        let mut early = if unchanged { Vec::new() } else { self.early.settle(&insights, settled_before) };
+        early.extend(self.look());
+        if !insights.is_empty() {
+            self.summarise();
+        }
+        let mut committed = Committed { insights, early, closed_early, ..Committed::default() };
+        if self.journal.wants_snapshot() {
+            self.snapshot_if_possible(&mut committed);
+        }
+        Ok(committed)
+    }
+
+    /// Takes what is fresh into the journal and the state.
+    fn write_entry(&mut self, frontier: Minute) -> Result<(), WatchError> {
         let tally = std::mem::take(&mut self.intake.tally);
         let entry = Entry {
+            format: FORMAT,
+            settings: self.settings,
             tally: tally.to_bytes().map_err(SnapshotError::from)?,
             seen: self.fresh.iter().copied().collect(),
             counters: self.intake.counters,
@@ -461,18 +541,16 @@ impl Watch {
             self.touched.extend(tally.apis().map(|api| api.map(str::to_owned)));
         }
         let insights = self.apply(entry, tally)?;
-        self.flush()?;
-        let mut early = self.early.settle(&insights, self.detector.frontier());
-        early.extend(self.look());
-        if !insights.is_empty() {
-            self.summarise();
+        self.unsaid.extend(insights);
+        Ok(())
+    }
+
+    /// The journal stands for the state until a snapshot can be written again.
+    fn snapshot_if_possible(&mut self, committed: &mut Committed) {
+        match self.take_snapshot() {
+            Ok(()) => committed.snapshot_taken = true,
+            Err(error) => committed.snapshot_failed = Some(error),
         }
-        let mut committed = Committed { insights, early, closed_early, snapshot_taken: false };
-        if self.journal.wants_snapshot() {
-            self.take_snapshot()?;
-            committed.snapshot_taken = true;
-        }
-        Ok(committed)
     }
 
     /// Whether a commit without anything new would still look for early words.
@@ -517,7 +595,10 @@ impl Watch {
             let frontier = Minute(entry.frontier);
             let step = self.detector.step(STEP_ROWS).filter(|step| *step < frontier);
             over = step.is_none();
-            insights.extend(self.advance(step.unwrap_or(frontier))?);
+            insights.extend(self.advance(step.unwrap_or(frontier)));
+        }
+        if entry.frontier == FINISH.0 {
+            self.rates.write_parts();
         }
         self.lags.roll_to(self.detector.frontier().day());
         self.forget();
@@ -528,8 +609,12 @@ impl Watch {
         Ok(insights)
     }
 
-    fn advance(&mut self, frontier: Minute) -> Result<Vec<Insight>, WatchError> {
-        let advance = self.detector.advance(frontier, self.options.run.threads);
+    fn advance(&mut self, frontier: Minute) -> Vec<Insight> {
+        let threads = self.options.run.threads;
+        let advance = match frontier {
+            FINISH => self.detector.finish(threads),
+            frontier => self.detector.advance(frontier, threads),
+        };
         self.counters.scored += advance.events;
         self.counters.duplicate += advance.closed.duplicates;
         for insight in &advance.insights {
@@ -547,12 +632,14 @@ impl Watch {
             (span.first, span.last) = (span.first.min(first), span.last.max(last));
         }
         advance.near.iter().for_each(|near| self.near.push(&near.to_record()));
-        self.rates.add(&advance)?;
+        self.rates.add(&advance);
         // Who is told of an incident wants to see its numbers.
         if !advance.insights.is_empty() {
-            self.rates.write_parts()?;
+            self.rates.write_parts();
         }
-        Ok(advance.insights)
+        // Early, for the memory's sake: what cannot be written now is written, or complained of, with the lines.
+        let _ = self.rates.flush();
+        advance.insights
     }
 
     /// With what mutes it: an end goes the way of its start.
@@ -609,26 +696,23 @@ impl Watch {
 
     fn see(&mut self, all: impl IntoIterator<Item = Seen>) {
         for seen in all {
-            let (delivered, hash, length) = seen;
-            self.by_identity.insert((hash, length), delivered);
+            let (known_until, hash, length) = seen;
+            self.by_identity.insert((hash, length), known_until);
             self.seen.insert(seen);
         }
     }
 
-    /// Forgets objects that could bring nothing but late events if they came again: delivered two days before the
-    /// frontier.
+    /// Forgets objects that need not be known again.
     fn forget(&mut self) {
-        let oldest = self.detector.frontier().0.saturating_sub(2 * MINUTES_PER_DAY);
-        let kept = self.seen.split_off(&(oldest, 0, 0));
+        let kept = self.seen.split_off(&(self.detector.frontier().0, 0, 0));
         for (_, hash, length) in std::mem::replace(&mut self.seen, kept) {
             self.by_identity.remove(&(hash, length));
         }
     }
 
     fn flush(&mut self) -> Result<(), WatchError> {
-        self.rejects.flush()?;
-        self.near.flush()?;
-        self.insights.flush()
+        self.lines().into_iter().try_for_each(Lines::flush)?;
+        Ok(self.rates.flush()?)
     }
 
     /// Writes the whole state down, so that starting again is quick.
@@ -655,6 +739,7 @@ impl Watch {
         let (seen, detector) = (&self.seen, &self.detector);
         self.journal.snapshot(|file| {
             let mut frames = Frames::to(&mut *file);
+            frames.put(&FORMAT).map_err(SnapshotError::from)?;
             frames.put(&head).map_err(SnapshotError::from)?;
             seen.iter().try_for_each(|seen| frames.put(seen)).map_err(SnapshotError::from)?;
             Ok(detector.write_snapshot(file)?)

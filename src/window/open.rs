@@ -145,6 +145,11 @@ impl Open {
         Minute(0)
     }
 
+    /// The last minute with a row.
+    pub fn newest(&self) -> Option<Minute> {
+        self.minutes.last_key_value().map(|(minute, _)| Minute(i64::from(*minute)))
+    }
+
     /// The minute before which lie at least so many rows, and not many more; none where there are fewer.
     pub fn after_rows(&self, rows: usize) -> Option<Minute> {
         let mut sum = 0;

@@ -1,13 +1,15 @@
 //! The sidecar's promise: kills at any moment, redelivery, reordering and torn writes leave the same bytes as one scan
 //! of the same objects. Thousands of kills, by a seed from the clock; `HIGHWATER_SEED` runs one again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs;
 use std::path::Path;
 
+use highwater::detector::Detector;
 use highwater::event::Minute;
 use highwater::insight::mute::Mutes;
 use highwater::insight::{Insight, State};
+use highwater::judge::{DEFAULT_JSON, Model};
 use highwater::run;
 use highwater::source::{self, Object};
 use highwater::store::rates::{self, Name};
@@ -434,6 +436,138 @@ fn the_parts_of_a_day_of_rates_read_back_as_the_whole() {
     let total: u64 = counts.values().flatten().map(|(_, count)| count).sum();
     assert_eq!(total, 40 * 8_000);
     assert_eq!(read(true), (files, counts));
+}
+
+#[test]
+fn what_comes_after_the_end_goes_on_from_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = trail(11, folder.path());
+    let state = folder.path().join("state");
+    let (expected, _) = scan(&folder.path().join("AWSLogs"), &scan_options(), &mut detector());
+    let middle = objects[objects.len() / 2].delivered.expect("a time").day() * 1_440;
+    let (before, after): (Vec<_>, Vec<_>) =
+        objects.iter().partition(|object| object.delivered.is_some_and(|delivered| delivered.0 < middle));
+    for part in [before, after] {
+        let mut watch = open(&state).expect("opened");
+        part.iter().for_each(|object| watch.take(&delivery(object)));
+        watch.finish().expect("finished");
+        // Nothing is left of it for another end.
+        assert_eq!(watch.finish().expect("finished again").insights, []);
+        assert!(watch.frontier().0 <= minute(14 * 1_440).0, "{}", watch.frontier());
+    }
+    let counters = open(&state).expect("opened").counters();
+    assert!(counters.late * 20 < counters.scored, "{counters:?}");
+    let starts = |lines: &[String]| -> BTreeSet<String> {
+        let records = lines.iter().map(|line| serde_json::from_str(line).expect("a record"));
+        let starts = records.filter(|record: &serde_json::Value| record["insightDetails"]["state"] == "Start");
+        starts.map(|record| record["sharedEventID"].to_string()).collect()
+    };
+    let told = fs::read_to_string(state.join("insights.jsonl")).expect("insights");
+    let told = starts(&told.lines().map(str::to_owned).collect::<Vec<_>>());
+    let expected = starts(&expected);
+    assert!(
+        expected.len() > 5 && told.intersection(&expected).count() * 4 >= expected.len() * 3,
+        "{told:?} {expected:?}"
+    );
+}
+
+#[test]
+fn other_settings_after_a_kill_leave_what_was_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = trail(12, folder.path());
+    let state = folder.path().join("state");
+    let model = || Model::from_json(DEFAULT_JSON).expect("the shipped model");
+    let strict = || Detector::new(highwater::detector::Options { threshold: Some(2.0), ..Default::default() }, model());
+    let with = |detector| {
+        let options = Options { run: scan_options(), clock: Clock::Delivery, learns_lateness: false, memory: None };
+        Watch::open(&state, options, detector)
+    };
+    let (mut watch, mut said, mut kills) = (with(detector()).expect("opened"), String::new(), 0);
+    for (place, object) in objects.iter().enumerate() {
+        watch.take(&delivery(object));
+        let newest = watch.newest();
+        watch.commit(newest).expect("committed");
+        if place % (objects.len() / 12) == 7 {
+            kills += 1;
+            said = fs::read_to_string(state.join("insights.jsonl")).expect("insights");
+            drop(watch);
+            watch = with(if kills % 4 > 1 { strict() } else { detector() }).expect("opened with other settings");
+            assert_eq!(fs::read_to_string(state.join("insights.jsonl")).expect("insights"), said);
+        }
+    }
+    watch.finish().expect("finished");
+    let told = fs::read_to_string(state.join("insights.jsonl")).expect("insights");
+    assert!(!said.is_empty() && told.starts_with(&said), "{} {}", said.len(), told.len());
+    let files = walk(&state.join("rates"));
+    assert!(files.len() >= 12, "{files:?}");
+    let counters = watch.counters();
+    assert_eq!(
+        counters.read,
+        counters.scored + counters.duplicate + counters.filtered + counters.late + counters.malformed
+    );
+}
+
+#[test]
+fn a_disk_that_does_not_take_the_rates_costs_nothing_but_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = trail(13, folder.path());
+    let (expected, _) = scan(&folder.path().join("AWSLogs"), &scan_options(), &mut detector());
+    let state = folder.path().join("state");
+    let rates = state.join("rates");
+    let mut watch = open(&state).expect("opened");
+    let (mut failures, mut told) = (0, Vec::new());
+    for (place, object) in objects.iter().enumerate() {
+        watch.take(&delivery(object));
+        if place % 5 > 0 {
+            continue;
+        }
+        // No folder can be made where a file is.
+        let aside = state.join("aside");
+        if rates.exists() {
+            fs::rename(&rates, &aside).expect("moved");
+        }
+        fs::write(&rates, "").expect("in the way");
+        let newest = watch.newest();
+        let first = watch.commit(newest);
+        fs::remove_file(&rates).expect("out of the way");
+        if aside.exists() {
+            fs::rename(&aside, &rates).expect("moved back");
+        }
+        match first {
+            Ok(committed) => told.extend(committed.insights),
+            Err(_) => {
+                failures += 1;
+                told.extend(watch.commit(newest).expect("committed").insights);
+            }
+        }
+    }
+    told.extend(watch.finish().expect("finished").insights);
+    assert!(failures > 3, "{failures}");
+    assert_eq!(told.iter().map(line).collect::<Vec<_>>(), expected);
+    let rows = |root: &Path| -> u64 {
+        let names: Vec<Name> =
+            told.iter().map(|insight| Name::of_record(&insight.to_record(true)).all_calls()).collect();
+        rates::read(root, &names).expect("rates").values().flatten().map(|(_, count)| count).sum()
+    };
+    let plain = folder.path().join("plain");
+    let mut watch = open(&plain).expect("opened");
+    objects.iter().for_each(|object| watch.take(&delivery(object)));
+    watch.finish().expect("finished");
+    assert!(rows(&rates) > 0);
+    assert_eq!(rows(&rates), rows(&plain.join("rates")));
+}
+
+#[test]
+fn a_name_from_the_future_moves_no_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = trail(14, folder.path());
+    let mut watch = open(folder.path()).expect("opened");
+    watch.take(&delivery(&objects[0]));
+    let before = watch.newest();
+    let mut strange = delivery(&objects[1]);
+    strange.name = "123456789012_CloudTrail_us-east-1_20990101T0000Z_AbCdEfGhIjKlMnOp.json.gz".to_owned();
+    watch.take(&strange);
+    assert_eq!(watch.newest(), before);
 }
 
 fn walk(folder: &Path) -> Vec<String> {
