@@ -12,6 +12,7 @@ use axum::http::{StatusCode, header};
 use axum::routing::get;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::TokioTimer;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -20,6 +21,9 @@ use crate::status::Status;
 
 /// Requests that have begun are answered within this when the server ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// A connection that says nothing for so long is closed.
+const HEADERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// How often a new certificate is looked for.
 const CERTIFICATE_EVERY: Duration = Duration::from_secs(30);
@@ -75,9 +79,14 @@ impl Server {
         let served = async {
             let handle = handle.clone();
             match &self.tls {
-                None => axum_server::from_tcp(self.listener)?.handle(handle).serve(service).await,
+                None => {
+                    let mut server = axum_server::from_tcp(self.listener)?;
+                    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
+                    server.handle(handle).serve(service).await
+                }
                 Some(tls) => {
-                    let server = axum_server::from_tcp_rustls(self.listener, tls.config.clone())?;
+                    let mut server = axum_server::from_tcp_rustls(self.listener, tls.config.clone())?;
+                    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN);
                     tokio::select! {
                         served = server.handle(handle).serve(service) => served,
                         () = tls.renew() => Ok(()),

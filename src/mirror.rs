@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
@@ -24,6 +25,10 @@ use crate::store::state;
 /// A snapshot, and what it relies on.
 const SNAPSHOT: &str = "snapshot";
 const LINES: [&str; 3] = ["insights.jsonl", "near.jsonl", "rejects.jsonl"];
+
+/// An answer comes only after all of a snapshot was sent: a gigabyte, over a slow line.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+const ANSWER_WITHIN: Duration = Duration::from_secs(600);
 
 /// Notes are copied at most so often.
 const NOTES_EVERY: Duration = Duration::from_secs(10);
@@ -52,8 +57,11 @@ pub struct Mirror {
 impl Mirror {
     /// `place`: bucket and prefix.
     pub async fn new((bucket, prefix): (String, String), role_arn: Option<&str>, directory: &Path) -> Mirror {
+        let config = config(None, role_arn).await;
+        let times = TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).read_timeout(ANSWER_WITHIN).build();
+        let config = config.into_builder().timeout_config(times).build();
         Mirror {
-            client: Buckets::new(config(None, role_arn).await).client(None),
+            client: Buckets::new(config).client(None),
             bucket,
             prefix,
             directory: directory.to_owned(),
@@ -91,6 +99,9 @@ impl Mirror {
             if !is_closed && !self.create(&end, Vec::new()).await? {
                 continue;
             }
+            // Nobody but the last writer has all of its journal.
+            let local = fs::read(self.directory.join(format!("journal-{number}"))).ok();
+            let was_last = !is_closed && local.is_some_and(|local| local.starts_with(&journal));
             for name in
                 fs::read_dir(&self.directory)?.flatten().filter_map(|entry| entry.file_name().into_string().ok())
             {
@@ -100,7 +111,10 @@ impl Mirror {
             }
             for (key, _) in self.list("notes/").await? {
                 let name = key.rsplit('/').next().unwrap_or_default();
-                self.write(name, &self.get(&key).await?)?;
+                // Whoever was the last writer has them newer: some may not have been copied before it ended.
+                if !was_last || !self.directory.join(name).exists() {
+                    self.write(name, &self.get(&key).await?)?;
+                }
             }
             self.write(&format!("journal-{number}"), &journal)?;
             let key = self.key(&format!("snapshot-{number}"));

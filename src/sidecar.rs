@@ -1,6 +1,7 @@
 //! The live loop: sources to [`Watch`] to whoever listens. Owns the runtime, asks for the time, and decides when to
 //! commit and when to end. Knows neither flags nor what a commit does.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -58,8 +59,11 @@ const RELOAD_EVERY: Duration = Duration::from_secs(1);
 /// Where health and metrics are served unless told otherwise.
 const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9184);
 
-/// Longest wait for receivers, and for sources, to end.
-const LAST_WORDS: Duration = Duration::from_secs(8);
+/// Longest wait for receivers, for sources and for the server together to end: whoever sent SIGTERM kills after a while.
+const LAST_WORDS: Duration = Duration::from_secs(15);
+
+/// Whoever waits for a bucket says so often that it is alive.
+const TURN_EVERY: Duration = Duration::from_secs(5);
 
 /// What the loop knows of a source.
 struct Known {
@@ -78,9 +82,35 @@ struct Outlets {
     provisional: Option<File>,
     /// How far `insights.jsonl` is safe.
     end: tokio::sync::watch::Sender<u64>,
-    early: Vec<mpsc::Sender<String>>,
+    early: Vec<EarlyLine>,
     mirror: Option<Mirror>,
     runtime: tokio::runtime::Handle,
+}
+
+/// Early words on their way to a receiver, and what became of some: those wait while it lags behind.
+struct EarlyLine {
+    words: mpsc::Sender<String>,
+    settled: VecDeque<String>,
+}
+
+impl EarlyLine {
+    fn say(&mut self, line: &Early, text: &str) {
+        self.catch_up();
+        let full = !self.settled.is_empty() || self.words.try_send(text.to_owned()).is_err();
+        // Without its early word a receiver hears the final one; one whose early word was wrong must hear that.
+        if full && matches!(line, Early::Settled { .. }) && !self.words.is_closed() {
+            self.settled.push_back(text.to_owned());
+        }
+    }
+
+    fn catch_up(&mut self) {
+        while let Some(text) = self.settled.pop_front() {
+            if self.words.try_send(text.clone()).is_err() {
+                self.settled.push_front(text);
+                return;
+            }
+        }
+    }
 }
 
 /// How a run ended.
@@ -113,8 +143,6 @@ impl Process {
         Ok(process)
     }
 
-    /// Runs until it is told to end, is idle, or `changed` says that the configuration is another one. `changed` is
-    /// asked once a second; it is told whether somebody asked for it.
     /// Fetches the state that a bucket keeps, before the directory is opened.
     pub fn fetch(&self, place: (String, String), role_arn: Option<&str>, directory: &Path) -> anyhow::Result<Mirror> {
         self.runtime.block_on(async {
@@ -124,6 +152,8 @@ impl Process {
         })
     }
 
+    /// Runs until it is told to end, is idle, or `changed` says that the configuration is another one. `changed` is
+    /// asked once a second; it is told whether somebody asked for it.
     pub fn run(&self, watch: Watch, options: Options, changed: &mut dyn FnMut(bool) -> bool) -> anyhow::Result<Ended> {
         let reload = || changed(self.asked_to_reload.swap(false, Ordering::Relaxed));
         run(&self.runtime, self.stop.child_token(), watch, options, reload)
@@ -156,7 +186,7 @@ fn run(
     for follower in sink::open(options.sinks, watch.insights_path(), watch.insights_bytes())? {
         status.add_sink(follower.name(), follower.progress());
         let (words, inbox) = mpsc::channel(EARLY_MAX);
-        early.push(words);
+        early.push(EarlyLine { words, settled: VecDeque::new() });
         sending.spawn_on(follower.run(end.subscribe(), inbox, stop_sending.clone()), runtime.handle());
     }
     status.turn();
@@ -182,7 +212,7 @@ fn run(
         if let Source::Http(http) = source {
             let tls = http.certificate.zip(http.private_key);
             let server = runtime.block_on(Server::bind(http.listen, tls))?;
-            let (push, task) = push::push(line, http.key);
+            let (push, task) = push::push(line, http.key, watch.frontier().0 > 0);
             running.spawn_on(task, runtime.handle());
             serving.spawn_on(server.serve(status.clone(), Some(push), stop_serving.clone()), runtime.handle());
         } else {
@@ -198,7 +228,7 @@ fn run(
     if outlets.mirror.is_some() {
         // With a snapshot of its own it takes the place of whoever wrote to the bucket before.
         watch.take_snapshot().context("the first snapshot")?;
-        outlets.follow(&watch)?;
+        outlets.follow(&watch, &status)?;
     }
     let (mut bytes, mut waiting_since) = (0, None::<Instant>);
     let mut last_delivery_s = now_s();
@@ -236,29 +266,11 @@ fn run(
             }
         });
         if let Some((place, feed)) = feed {
-            let source = &mut known[place];
-            match feed {
-                Feed::Delivery { ticket, name, bytes: object } => {
-                    last_delivery_s = now_s();
-                    bytes += object.len();
-                    if let Some(delivered) = ObjectName::parse(&name).delivered {
-                        let lag_s = last_delivery_s - delivered.0 * 60;
-                        status.update(|figures| figures.delivery_lag_s = Some(lag_s));
-                    }
-                    waiting_since.get_or_insert_with(Instant::now);
-                    watch.take(&Delivery { name, bytes: object, arrived: Minute::of_second(last_delivery_s) });
-                    source.tickets.push(ticket);
-                }
-                Feed::Parked { ticket, name, reason } => {
-                    last_delivery_s = now_s();
-                    waiting_since.get_or_insert_with(Instant::now);
-                    warn!(object = %name, %reason, "given up; see rejects.jsonl");
-                    watch.park(&name, reason);
-                    source.tickets.push(ticket);
-                }
-                Feed::Drained { second } => (source.drained_s, source.newest) = (Some(second), watch.newest()),
-                Feed::Ended => (source.drained_s, source.newest) = (Some(i64::MAX), watch.newest()),
+            if matches!(feed, Feed::Delivery { .. } | Feed::Parked { .. }) {
+                last_delivery_s = now_s();
+                waiting_since.get_or_insert_with(Instant::now);
             }
+            bytes += take(&mut watch, &mut known[place], feed, &status);
         }
         let drained_s = known.iter().map(|source| source.drained_s).min().flatten();
         let all_ended = drained_s == Some(i64::MAX);
@@ -266,7 +278,12 @@ fn run(
             all_ended || idle_s.zip(drained_s).is_some_and(|(idle_s, drained_s)| drained_s - last_delivery_s >= idle_s);
         let complete = match options.clock {
             Clock::Wall => drained_s.map(|second| Minute::of_second(second.min(now_s()))),
-            Clock::Delivery => known.iter().map(|source| source.newest).min().flatten(),
+            // A source that has ended holds nothing back.
+            Clock::Delivery if all_ended => watch.newest(),
+            Clock::Delivery => {
+                let lives = known.iter().filter(|source| source.drained_s != Some(i64::MAX));
+                lives.map(|source| source.newest).min().flatten()
+            }
         };
         let due = bytes >= COMMIT_BYTES
             || is_muted_anew
@@ -288,20 +305,26 @@ fn run(
         info!("idle: closing what is open");
         commit(&mut watch, &stop, Watch::finish, &mut known, &status, &mut outlets)?;
     } else {
+        // What the sources had handed over need not come again; of standard input it could not.
+        while let Ok((place, feed)) = inbox.try_recv() {
+            take(&mut watch, &mut known[place], feed, &status);
+        }
         info!("{}", if ended == Ended::Done { "ending" } else { "ending, to start again" });
         watch.commit(None).context("the last commit")?;
-        outlets.follow(&watch)?;
+        outlets.follow(&watch, &status)?;
         settle(&mut known);
         watch.take_snapshot().context("the last snapshot")?;
-        outlets.follow(&watch)?;
+        outlets.follow(&watch, &status)?;
     }
     outlets.end.send_replace(watch.insights_bytes());
     catch_up(outlets.copy.as_mut(), &watch)?;
     // What receivers have not taken by then waits for the next start.
     let mut mirror = outlets.mirror.take();
     drop(outlets);
+    let by = tokio::time::Instant::now() + LAST_WORDS;
     runtime.block_on(async {
-        let _ = tokio::time::timeout(LAST_WORDS, async { while sending.join_next().await.is_some() {} }).await;
+        let _ =
+            tokio::time::timeout_at(by - LAST_WORDS / 2, async { while sending.join_next().await.is_some() {} }).await;
     });
     stop_sending.cancel();
     if let Some(mirror) = &mut mirror
@@ -313,11 +336,12 @@ fn run(
     stop.cancel();
     drop((known, inbox));
     runtime.block_on(async {
-        let _ = tokio::time::timeout(LAST_WORDS, async { while running.join_next().await.is_some() {} }).await;
+        let _ =
+            tokio::time::timeout_at(by - LAST_WORDS / 4, async { while running.join_next().await.is_some() {} }).await;
     });
     stop_serving.cancel();
     runtime.block_on(async {
-        let _ = tokio::time::timeout(LAST_WORDS, async { while serving.join_next().await.is_some() {} }).await;
+        let _ = tokio::time::timeout_at(by, async { while serving.join_next().await.is_some() {} }).await;
     });
     Ok(ended)
 }
@@ -326,6 +350,30 @@ fn run(
 fn first_day(frontier: Minute) -> Minute {
     let now = Minute::of_second(now_s());
     Minute((if frontier.0 > 0 { frontier.0.min(now.0) } else { now.0 }) - 2 * MINUTES_PER_DAY)
+}
+
+/// Takes in what a source says. The bytes that now wait for a commit.
+fn take(watch: &mut Watch, source: &mut Known, feed: Feed, status: &Status) -> usize {
+    match feed {
+        Feed::Delivery { ticket, name, bytes } => {
+            let (arrived_s, length) = (now_s(), bytes.len());
+            if let Some(delivered) = ObjectName::parse(&name).delivered {
+                let lag_s = arrived_s - delivered.0 * 60;
+                status.update(|figures| figures.delivery_lag_s = Some(lag_s));
+            }
+            watch.take(&Delivery { name, bytes, arrived: Minute::of_second(arrived_s) });
+            source.tickets.push(ticket);
+            return length;
+        }
+        Feed::Parked { ticket, name, reason } => {
+            warn!(object = %name, %reason, "given up; see rejects.jsonl");
+            watch.park(&name, reason);
+            source.tickets.push(ticket);
+        }
+        Feed::Drained { second } => (source.drained_s, source.newest) = (Some(second), watch.newest()),
+        Feed::Ended => (source.drained_s, source.newest) = (Some(i64::MAX), watch.newest()),
+    }
+    0
 }
 
 /// Commits, again and again while the disk does not take it; then the sources are told what is safe.
@@ -349,10 +397,10 @@ fn commit(
                     let starts = committed.insights.iter().filter(|insight| insight.state == State::Start);
                     figures.starts += starts.count() as u64;
                 });
+                outlets.early.iter_mut().for_each(EarlyLine::catch_up);
                 for line in &committed.early {
                     let text = serde_json::to_string(line).unwrap_or_default() + "\n";
-                    // A receiver that lags behind does without.
-                    outlets.early.iter().for_each(|words| drop(words.try_send(text.clone())));
+                    outlets.early.iter_mut().for_each(|words| words.say(line, &text));
                     if let Some(file) = &mut outlets.provisional
                         && let Err(error) = file.write_all(text.as_bytes())
                     {
@@ -376,6 +424,9 @@ fn commit(
                         "insight"
                     );
                 }
+                if let Some(error) = &committed.snapshot_failed {
+                    error!(%error, "the state cannot be written anew; the journal goes on, and it is tried again");
+                }
                 break;
             }
             Err(error) => {
@@ -391,7 +442,7 @@ fn commit(
             }
         }
     }
-    while let Err(error) = outlets.follow(watch) {
+    while let Err(error) = outlets.follow(watch, status) {
         status.set_ready(false);
         status.turn();
         status.update(|figures| figures.commit_failures += 1);
@@ -432,11 +483,19 @@ fn commit(
 
 impl Outlets {
     /// What is safe on the disk is put where it is safe from the loss of the disk too.
-    fn follow(&mut self, watch: &Watch) -> anyhow::Result<()> {
-        match &mut self.mirror {
-            Some(mirror) => self.runtime.block_on(mirror.follow(watch.journal_number())),
-            None => Ok(()),
-        }
+    fn follow(&mut self, watch: &Watch, status: &Status) -> anyhow::Result<()> {
+        let Some(mirror) = &mut self.mirror else { return Ok(()) };
+        let mut turn = tokio::time::interval_at(tokio::time::Instant::now() + TURN_EVERY, TURN_EVERY);
+        self.runtime.block_on(async {
+            let mut following = std::pin::pin!(mirror.follow(watch.journal_number()));
+            loop {
+                tokio::select! {
+                    followed = &mut following => return followed,
+                    // A bucket that does not answer is not our death.
+                    _ = turn.tick() => status.turn(),
+                }
+            }
+        })
     }
 }
 
@@ -459,7 +518,7 @@ async fn start(source: Source, since: Minute, line: Line) {
     match source {
         Source::Sqs(sqs) => Sqs::new(sqs.url, sqs.region, sqs.role.as_deref()).await.run(line).await,
         Source::S3(s3) => {
-            let Some(place) = listing::parse(&s3.url) else { unreachable!("checked before anything runs") };
+            let Ok(place) = listing::trail(&s3.url) else { unreachable!("checked before anything runs") };
             Listing::new(place, None, s3.role.as_deref(), s3.since.unwrap_or(since)).await.run(line).await;
         }
         Source::Dir(dir) => folder::run(dir.path, line).await,

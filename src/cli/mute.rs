@@ -115,6 +115,9 @@ pub(super) fn run(arguments: MuteArguments) -> anyhow::Result<Ending> {
     if let Some(id) = &arguments.undo {
         return undo(&directory, id);
     }
+    if arguments.no_learning && arguments.principal.is_some() && arguments.api.is_none() {
+        bail!("--no-learning is by API, not by who calls it: name the API too, with --api");
+    }
     let MuteArguments { api, principal, account, region, until, reason, no_learning, .. } = arguments;
     if [&api, &principal, &account, &region].iter().all(|part| part.is_none()) {
         bail!(

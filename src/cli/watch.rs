@@ -30,8 +30,12 @@ const LATENESS_MINUTES: i64 = 30;
 const PUSH_KEY: &str = "HIGHWATER_PUSH_KEY";
 const WEBHOOK_SECRET: &str = "HIGHWATER_WEBHOOK_SECRET";
 
-fn secret(name: &str) -> Option<Secret> {
-    Secret::read(&format!("env:{name}")).ok()
+/// None where it is not set; empty, it was meant to be one.
+fn secret(name: &str) -> anyhow::Result<Option<Secret>> {
+    match std::env::var_os(name) {
+        Some(_) => Secret::read(&format!("env:{name}")).map(Some).map_err(anyhow::Error::msg),
+        None => Ok(None),
+    }
 }
 
 #[derive(clap::Args)]
@@ -47,7 +51,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "URL")]
     sqs: Vec<String>,
     /// A bucket without a queue, s3://BUCKET/PREFIX, listed twice a minute; may be given several times.
-    #[arg(long, value_name = "URL", value_parser = parse_bucket)]
+    #[arg(long, value_name = "URL", value_parser = parse_trail)]
     s3: Vec<String>,
     /// With --s3: objects delivered from this day on [default: two days before what is open, or before now].
     #[arg(long, value_name = "TIME", value_parser = parse_time, requires = "s3")]
@@ -132,7 +136,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     let mut earlier = None;
     loop {
         let mut next = None;
+        let mut has_run = false;
         let mut changed = |asked: bool| {
+            // It is asked once it runs.
+            has_run = true;
             let Some(file) = file.as_deref() else { return false };
             let now = fs::read_to_string(file).ok();
             if !asked && now == text {
@@ -153,6 +160,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
             next.is_some()
         };
         let ended = start(&process, &arguments, &plan, &mut changed);
+        if has_run {
+            // What has run is no reason to go back.
+            earlier = None;
+        }
         match (ended, next) {
             (Ok(Ended::Done), _) => return Ok(Ending::Done),
             (Ok(Ended::Changed), next) => {
@@ -184,7 +195,7 @@ fn plan(arguments: &Arguments) -> anyhow::Result<Plan> {
             "nothing to watch: name a queue (--sqs URL), a bucket (--s3 URL), a directory (--dir DIR), an address to listen at (--listen ADDR), standard input (-), or a [[source]] in highwater.toml"
         );
     }
-    sidecar.sinks.extend(sinks(arguments));
+    sidecar.sinks.extend(sinks(arguments)?);
     for source in &sidecar.sources {
         source.check().map_err(anyhow::Error::msg)?;
     }
@@ -213,7 +224,7 @@ fn start(
             (Clock::Wall, run::Options { lateness_minutes, ..run })
         }
     };
-    let place = arguments.mirror.as_ref().or(sidecar.watch.mirror.as_ref()).and_then(|place| listing::parse(place));
+    let place = arguments.mirror.as_ref().or(sidecar.watch.mirror.as_ref()).and_then(|place| listing::place(place));
     let mirror = place.map(|place| process.fetch(place, arguments.role.as_deref(), state)).transpose()?;
     let detector = super::settings::detector(settings, settings.detector())?;
     let memory = arguments.memory.or(sidecar.watch.memory);
@@ -239,8 +250,12 @@ fn start(
     process.run(watch, options, changed)
 }
 
+fn parse_trail(text: &str) -> Result<String, String> {
+    listing::trail(text).map(|_| text.to_owned())
+}
+
 fn parse_bucket(text: &str) -> Result<String, String> {
-    listing::parse(text).map(|_| text.to_owned()).ok_or_else(|| format!("{text}: not like s3://BUCKET/PREFIX"))
+    listing::place(text).map(|_| text.to_owned()).ok_or_else(|| format!("{text}: not like s3://BUCKET/PREFIX"))
 }
 
 /// Those that flags name.
@@ -255,7 +270,7 @@ fn sources(arguments: &Arguments) -> anyhow::Result<Vec<Source>> {
     if let Some(listen) = arguments.listen {
         sources.push(Source::Http(Http {
             listen,
-            key: secret(PUSH_KEY),
+            key: secret(PUSH_KEY)?,
             certificate: arguments.tls_certificate.clone(),
             private_key: arguments.tls_key.clone(),
             plaintext: false,
@@ -269,12 +284,13 @@ fn sources(arguments: &Arguments) -> anyhow::Result<Vec<Source>> {
     Ok(sources)
 }
 
-fn sinks(arguments: &Arguments) -> impl Iterator<Item = Sink> {
+fn sinks(arguments: &Arguments) -> anyhow::Result<Vec<Sink>> {
     let severity = arguments.webhook_severity.as_deref().and_then(Severity::parse);
-    arguments.webhook.iter().map(move |url| {
-        let webhook = Webhook { url: Some(url.clone()), secret: secret(WEBHOOK_SECRET), ..Webhook::default() };
-        Sink { severity, webhook: Some(webhook), ..Sink::default() }
-    })
+    let sink = |url: &String| -> anyhow::Result<Sink> {
+        let webhook = Webhook { url: Some(url.clone()), secret: secret(WEBHOOK_SECRET)?, ..Webhook::default() };
+        Ok(Sink { severity, webhook: Some(webhook), ..Sink::default() })
+    };
+    arguments.webhook.iter().map(sink).collect()
 }
 
 /// Words for people, JSON for machines.

@@ -66,7 +66,7 @@ impl Sidecar {
             sinks: part(&mut table, sinks, text, name)?,
         };
         if let Some(mirror) = &sidecar.watch.mirror
-            && listing::parse(mirror).is_none()
+            && listing::place(mirror).is_none()
         {
             let reason = format!("{mirror}: not like s3://BUCKET/PREFIX");
             return Err(ConfigError::Value { place: name.to_owned(), name: "mirror".to_owned(), reason });

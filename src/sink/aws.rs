@@ -215,7 +215,7 @@ impl Aws {
         let place = (region.as_deref(), sns.role.as_deref());
         let reply =
             self.request("sns", place, Where::Service("/"), "POST", &headers, pairs.join("&").into_bytes()).await?;
-        Ok(reply.answer())
+        Ok(answer(&reply))
     }
 
     async fn enqueue(&self, sqs: &Sqs, line: &Line<'_>, words: &Words) -> Result<Answer, Answer> {
@@ -237,13 +237,7 @@ impl Aws {
         let place = (region.as_deref(), sqs.role.as_deref());
         let body = message.to_string().into_bytes();
         let reply = self.request("sqs", place, Where::Url(&sqs.url), "POST", &headers, body).await?;
-        // A queue that is not there, or not yet: it is no record's fault.
-        match reply.answer() {
-            Answer::Refused(reason) if reason.contains("NonExistentQueue") || reason.contains("QueueDoesNotExist") => {
-                Ok(Answer::later(reason))
-            }
-            answer => Ok(answer),
-        }
+        Ok(answer(&reply))
     }
 
     async fn put_event(&self, bridge: &EventBridge, line: &Line<'_>) -> Result<Answer, Answer> {
@@ -261,7 +255,7 @@ impl Aws {
         let body = json!({ "Entries": [entry] }).to_string().into_bytes();
         let place = (region.as_deref(), bridge.role.as_deref());
         let reply = self.request("events", place, Where::Service("/"), "POST", &headers, body).await?;
-        Ok(match reply.answer() {
+        Ok(match answer(&reply) {
             Answer::Taken => failed_entry(&reply.json(), "FailedEntryCount", "Entries"),
             answer => answer,
         })
@@ -282,7 +276,7 @@ impl Aws {
         let headers = [("content-type", "application/x-gzip")];
         let place = (s3.region.as_deref(), s3.role.as_deref());
         let reply = self.request("s3", place, target, "PUT", &headers, packed).await?;
-        Ok(match reply.answer() {
+        Ok(match answer(&reply) {
             Answer::Refused(reason) if matches!(reply.status, 301 | 307 | 404) => {
                 Answer::later(format!("the bucket is elsewhere or not there: {reason}"))
             }
@@ -300,7 +294,7 @@ impl Aws {
         let place = (region.as_deref(), hub.role.as_deref());
         let target = Where::Service("/findings/import");
         let reply = self.request("securityhub", place, target, "POST", &headers, body).await?;
-        Ok(match reply.answer() {
+        Ok(match answer(&reply) {
             Answer::Taken => failed_entry(&reply.json(), "FailedCount", "FailedFindings"),
             answer => answer,
         })
@@ -479,9 +473,83 @@ fn escaped(text: &str, is_path: bool) -> String {
     out
 }
 
+/// Errors, by the beginnings of their codes, that AWS answers with status 400 and that are no record's fault: too much
+/// at once, keys that have run out, whoever is not let in yet, what is not there yet.
+const PASSING: [&str; 21] = [
+    "AccessDenied",
+    "AuthorizationError",
+    "ExpiredToken",
+    "IncompleteSignature",
+    "InternalError",
+    "InternalFailure",
+    "InvalidAccess",
+    "InvalidClientTokenId",
+    "InvalidSignature",
+    "KMS",
+    "LimitExceeded",
+    "MissingAuthenticationToken",
+    "NotFound",
+    "OptInRequired",
+    "QueueDoesNotExist",
+    "RequestExpired",
+    "RequestLimitExceeded",
+    "ResourceNotFound",
+    "ServiceUnavailable",
+    "Throttl",
+    "UnrecognizedClient",
+];
+
+/// What an answer of AWS says: its error code first, and the status where there is none.
+fn answer(reply: &Reply) -> Answer {
+    match reply.answer() {
+        Answer::Refused(reason) if code(reply).is_some_and(|code| is_passing(&code)) => {
+            Answer::Later(reason, reply.retry_after)
+        }
+        answer => answer,
+    }
+}
+
+fn is_passing(code: &str) -> bool {
+    // `com.amazonaws.sqs#QueueDoesNotExist`, `AWS.SimpleQueueService.NonExistentQueue`.
+    let code = code.rsplit('#').next().unwrap_or(code);
+    PASSING.iter().any(|passing| code.starts_with(passing)) || code.contains("NonExistentQueue")
+}
+
+/// The error code of an answer: JSON or XML.
+fn code(reply: &Reply) -> Option<String> {
+    let json = reply.json();
+    let named = ["__type", "code", "Code"].into_iter().find_map(|name| json.get(name)?.as_str());
+    named.map(str::to_owned).or_else(|| {
+        let text = String::from_utf8_lossy(&reply.body);
+        Some(text.split_once("<Code>")?.1.split_once("</Code>")?.0.to_owned())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_code_says_whose_fault_it_was() {
+        let told = |status, body: &str| answer(&Reply { status, body: body.as_bytes().to_vec(), retry_after: None });
+        for body in [
+            r#"{"__type":"com.amazonaws.sqs#QueueDoesNotExist"}"#,
+            r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#,
+            r#"{"__type":"com.amazon.coral.service#AccessDeniedException"}"#,
+            "<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code></Error></ErrorResponse>",
+            "<ErrorResponse><Error><Code>ExpiredToken</Code></Error></ErrorResponse>",
+        ] {
+            assert!(matches!(told(400, body), Answer::Later(..)), "{body}");
+        }
+        for body in [
+            r#"{"__type":"com.amazonaws.sqs#InvalidMessageContents"}"#,
+            "<ErrorResponse><Error><Code>InvalidParameter</Code></Error></ErrorResponse>",
+            "",
+        ] {
+            assert!(matches!(told(400, body), Answer::Refused(_)), "{body}");
+        }
+        assert_eq!(told(200, r#"{"code":"ThrottlingException"}"#), Answer::Taken);
+    }
     use crate::sink::filter::tests::record;
 
     #[test]

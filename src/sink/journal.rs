@@ -21,6 +21,8 @@ pub struct State {
     /// How long the file of a file sink is: what stands behind was written by a process that was killed.
     pub file_bytes: Option<u64>,
     pub board: Board,
+    /// Where the lines end that the board has taken in; what it has to tell of them may take a while.
+    pub taken: u64,
 }
 
 pub struct Journal {
@@ -48,11 +50,13 @@ impl Journal {
         Ok(journal)
     }
 
-    /// A place that is lost with the machine repeats lines, which receivers tell by their keys.
+    /// A place that is lost with the machine repeats lines, which receivers tell by their keys; half a place would keep
+    /// the next process from starting.
     pub fn save(&self) -> anyhow::Result<()> {
         let partial = self.path.with_extension("partial");
         let text = serde_json::to_vec(&self.state)?;
-        fs::write(&partial, text)
+        File::create(&partial)
+            .and_then(|mut file| file.write_all(&text).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&partial, &self.path))
             .with_context(|| self.path.display().to_string())
     }

@@ -3,19 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::Object;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::aws::Buckets;
 use super::notification::S3Object;
 
-/// An object that is not there, or not ours to read, is asked for so often: permissions and names may be late.
+/// An object that is not there is asked for so often: names may be late.
 const TRIES: u32 = 4;
+
+/// Whoever does not let us in is asked for so long: most such policies are mistakes that somebody mends.
+const FORBIDDEN_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// Waiting between tries: this, doubled each time, at most so long.
 const BACKOFF: Duration = Duration::from_millis(250);
@@ -57,9 +61,14 @@ pub enum Patience {
     Tries(u32),
 }
 
-/// The object's bytes; or why it cannot be had, after some tries.
-pub async fn fetch(buckets: &Buckets, object: &S3Object, patience: Patience) -> Result<Vec<u8>, String> {
-    fetch_part(buckets, object, None, patience).await
+/// The object's bytes; or why it cannot be had, after some tries. Only what is being had takes `room`, not what waits.
+pub async fn fetch(
+    buckets: &Buckets,
+    object: &S3Object,
+    patience: Patience,
+    room: &Semaphore,
+) -> Result<Vec<u8>, String> {
+    fetch_part(buckets, object, None, patience, room).await
 }
 
 /// The bytes of an object that is known to have so many: a large one comes in parts, at once and each with tries of its
@@ -71,16 +80,18 @@ pub async fn fetch_listed(
     etag: Option<&str>,
     patience: Patience,
 ) -> Result<Vec<u8>, String> {
+    // Whoever lists has its own measure of what is had at once.
+    let room = Arc::new(Semaphore::new(Semaphore::MAX_PERMITS));
     if bytes <= PART_BYTES {
-        return fetch(buckets, object, patience).await;
+        return fetch(buckets, object, patience, &room).await;
     }
     check_size(bytes)?;
     let mut asking = JoinSet::new();
     let mut parts = BTreeMap::new();
     for first in (0..bytes).step_by(PART_BYTES as usize) {
         let part = Part { first, last: (first + PART_BYTES).min(bytes) - 1, etag: etag.map(str::to_owned) };
-        let (buckets, object) = (buckets.clone(), object.clone());
-        asking.spawn(async move { (first, fetch_part(&buckets, &object, Some(&part), patience).await) });
+        let (buckets, object, room) = (buckets.clone(), object.clone(), room.clone());
+        asking.spawn(async move { (first, fetch_part(&buckets, &object, Some(&part), patience, &room).await) });
     }
     while let Some(part) = asking.join_next().await {
         let (first, part) = part.map_err(|error| error.to_string())?;
@@ -112,8 +123,9 @@ async fn fetch_part(
     object: &S3Object,
     part: Option<&Part>,
     patience: Patience,
+    room: &Semaphore,
 ) -> Result<Vec<u8>, String> {
-    let (mut tries, mut refusals) = (0, 0);
+    let (mut tries, mut refusals, mut forbidden_at) = (0, 0, None);
     let mut region = object.region.clone();
     let mut moved = false;
     loop {
@@ -121,6 +133,8 @@ async fn fetch_part(
         let asked = client.get_object().bucket(&object.bucket).key(&object.key);
         let asked = asked.set_range(part.map(|part| format!("bytes={}-{}", part.first, part.last)));
         let asked = asked.set_if_match(part.and_then(|part| part.etag.clone()));
+        // Never closed.
+        let asking = room.acquire().await;
         let error = match asked.send().await {
             Ok(answer) => {
                 check_size(answer.content_length().unwrap_or(0))?;
@@ -136,7 +150,12 @@ async fn fetch_part(
                     continue;
                 }
                 let status = error.raw_response().map(|response| response.status().as_u16());
-                if is_final(status, error.code()) {
+                if is_forbidden(status, error.code()) && patience == Patience::Endless {
+                    if forbidden_at.get_or_insert_with(Instant::now).elapsed() >= FORBIDDEN_FOR {
+                        let minutes = FORBIDDEN_FOR.as_secs() / 60;
+                        return Err(format!("S3 did not let us read it for {minutes} minutes: {}", words(&error)));
+                    }
+                } else if is_final(status, error.code()) {
                     refusals += 1;
                     if refusals >= TRIES {
                         return Err(format!("S3 refused it {TRIES} times: {}", words(&error)));
@@ -145,11 +164,14 @@ async fn fetch_part(
                 words(&error)
             }
         };
+        drop(asking);
         tries += 1;
         if patience == Patience::Tries(tries) {
             return Err(format!("it could not be had in {tries} tries: {error}"));
         }
-        warn!(bucket = %object.bucket, key = %object.key, %error, tries, "an object cannot be had; asking again");
+        if tries.is_power_of_two() {
+            warn!(bucket = %object.bucket, key = %object.key, %error, tries, "an object cannot be had; asking again");
+        }
         tokio::time::sleep(backoff(tries)).await;
     }
 }
@@ -209,6 +231,12 @@ fn is_final(status: Option<u16>, code: Option<&str>) -> bool {
     matches!(status, Some(400..=407 | 409..=428)) && code.is_none_or(|code| !PASSING.contains(&code))
 }
 
+/// Whether who asks is not let in, to the object or to the key that it is encrypted with.
+fn is_forbidden(status: Option<u16>, code: Option<&str>) -> bool {
+    let by_key = code.is_some_and(|code| code.starts_with("KMS."));
+    by_key || (status == Some(403) && is_final(status, code))
+}
+
 /// A service's code and message, or what kept us from reaching it.
 pub fn words<E: ProvideErrorMetadata + std::error::Error + 'static, R: std::fmt::Debug>(
     error: &SdkError<E, R>,
@@ -230,6 +258,20 @@ pub fn backoff(failures: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_is_not_let_in_is_told_from_what_is_not_there() {
+        for (status, code, expected) in [
+            (403, Some("AccessDenied"), true),
+            (403, None, true),
+            (400, Some("KMS.DisabledException"), true),
+            (403, Some("ExpiredToken"), false),
+            (404, Some("NoSuchKey"), false),
+            (500, Some("InternalError"), false),
+        ] {
+            assert_eq!(is_forbidden(Some(status), code), expected, "{status} {code:?}");
+        }
+    }
 
     #[test]
     fn keys_that_ran_out_are_no_fault_of_the_object() {

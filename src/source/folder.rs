@@ -1,7 +1,7 @@
 //! A directory that grows: looked through again and again, each file once it has stopped changing. Knows names, sizes
 //! and times of files; not what is in them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,12 +18,23 @@ const REST_PER_LOOK: u32 = 9;
 /// A file that was not changed for so long is whole. Who writes for longer should write beside it and rename.
 const SETTLED: Duration = Duration::from_secs(2);
 
+/// A file that cannot be read is tried so often before it is given up.
+const TRIES: u32 = 30;
+
+/// Beyond it a file is no log.
+const OBJECT_BYTES_MAX: u64 = 512 << 20;
+
 /// What a file looked like when it was handed over.
-type Stamp = (u64, Option<SystemTime>);
+#[derive(Clone, Copy, PartialEq)]
+struct Stamp {
+    bytes: u64,
+    changed: Option<SystemTime>,
+}
 
 /// Runs until told to stop.
 pub async fn run(directory: PathBuf, line: Line) {
     let mut known: HashMap<String, Stamp> = HashMap::new();
+    let (mut ahead, mut tries): (HashMap<String, Stamp>, HashMap<String, u32>) = Default::default();
     let mut ticket = 0;
     // Why the directory could not be listed, as was told: once, not every second.
     let mut trouble = None;
@@ -48,28 +59,48 @@ pub async fn run(directory: PathBuf, line: Line) {
             }
         };
         let rest = EVERY.max(looked_at.elapsed() * REST_PER_LOOK);
+        // What is gone need not be known any more.
+        if all_settled {
+            let here: HashSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
+            known.retain(|name, _| here.contains(name.as_str()));
+        }
         for object in objects {
-            let Some(stamp) = stamp(&object) else {
-                all_settled = false;
-                continue;
-            };
+            // Gone since, or a link to nothing.
+            let Some(stamp) = stamp(&object) else { continue };
             if known.get(&object.name) == Some(&stamp) {
                 continue;
             }
-            let age = stamp.1.and_then(|changed| changed.elapsed().ok()).unwrap_or(SETTLED);
-            if age < SETTLED {
+            // One that was changed in the future, by a clock that differs, is known by its not changing any more.
+            let settled = match stamp.changed.map(|changed| changed.elapsed()) {
+                Some(Ok(age)) => age >= SETTLED,
+                Some(Err(_)) => ahead.insert(object.name.clone(), stamp) == Some(stamp),
+                None => true,
+            };
+            if !settled {
                 all_settled = false;
                 continue;
             }
-            ticket += 1;
+            ahead.remove(&object.name);
             let mut bytes = Vec::new();
-            let feed = match tokio::task::block_in_place(|| object.read(&mut bytes)) {
-                Ok(()) => Feed::Delivery { ticket, name: object.name.clone(), bytes },
+            let read = match stamp.bytes {
+                0..=OBJECT_BYTES_MAX => tokio::task::block_in_place(|| object.read(&mut bytes)),
+                _ => Err(std::io::Error::other(format!("it has more than {} MiB", OBJECT_BYTES_MAX >> 20))),
+            };
+            let feed = match read {
+                Ok(()) => Feed::Delivery { ticket: ticket + 1, name: object.name.clone(), bytes },
                 Err(error) => {
-                    let reason = format!("the object cannot be read: {error}");
-                    Feed::Parked { ticket, name: object.name.clone(), reason }
+                    let tries = tries.entry(object.name.clone()).or_insert(0);
+                    *tries += 1;
+                    if *tries < TRIES {
+                        all_settled = false;
+                        continue;
+                    }
+                    let reason = format!("the object could not be read {TRIES} times: {error}");
+                    Feed::Parked { ticket: ticket + 1, name: object.name.clone(), reason }
                 }
             };
+            ticket += 1;
+            tries.remove(&object.name);
             known.insert(object.name, stamp);
             if !line.say(feed).await {
                 return;
@@ -87,5 +118,5 @@ pub async fn run(directory: PathBuf, line: Line) {
 
 fn stamp(object: &Object) -> Option<Stamp> {
     let metadata = std::fs::metadata(object.path()?).ok()?;
-    Some((metadata.len(), metadata.modified().ok()))
+    Some(Stamp { bytes: metadata.len(), changed: metadata.modified().ok() })
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -45,17 +46,24 @@ pub struct Listing {
     since: Minute,
 }
 
-/// `s3://BUCKET/PREFIX` in two parts; what stands before `AWSLogs/` is the prefix.
-pub fn parse(url: &str) -> Option<(String, String)> {
+/// `s3://BUCKET/PREFIX` in two parts; the second is empty, or ends in `/`.
+pub fn place(url: &str) -> Option<(String, String)> {
     let (bucket, path) = url.strip_prefix("s3://")?.split_once('/').unwrap_or((url.strip_prefix("s3://")?, ""));
-    let path = path.trim_matches('/');
-    let prefix = match path.find("AWSLogs") {
-        Some(at) if at == 0 || path.as_bytes()[at - 1] == b'/' => &path[..at],
-        _ => path,
-    };
-    let prefix = prefix.trim_end_matches('/');
+    let prefix = path.trim_matches('/');
     let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     (!bucket.is_empty()).then(|| (bucket.to_owned(), prefix))
+}
+
+/// A trail's place: what stands before `AWSLogs/`, which may be named too. Or what is wrong with it.
+pub fn trail(url: &str) -> Result<(String, String), String> {
+    let (bucket, prefix) = place(url).ok_or_else(|| format!("{url}: not like s3://BUCKET/PREFIX"))?;
+    match prefix.rsplit_once("AWSLogs/") {
+        Some((before, "")) if before.is_empty() || before.ends_with('/') => Ok((bucket, before.to_owned())),
+        Some((before, below)) if before.is_empty() || before.ends_with('/') => Err(format!(
+            "{url}: name the bucket and what stands before AWSLogs; instead of {below} narrow with accounts and regions"
+        )),
+        _ => Ok((bucket, prefix)),
+    }
 }
 
 impl Listing {
@@ -131,15 +139,17 @@ impl Listing {
     async fn hand_over(&self, keys: BTreeSet<String>, line: &Line, ticket: &mut u64) -> bool {
         let mut keys = keys.into_iter();
         let mut fetches = JoinSet::new();
+        let room = Arc::new(Semaphore::new(FETCHES));
         loop {
             while fetches.len() < FETCHES
                 && !line.stop.is_cancelled()
                 && let Some(key) = keys.next()
             {
                 let (buckets, bucket, region) = (self.buckets.clone(), self.bucket.clone(), self.region.clone());
+                let room = room.clone();
                 fetches.spawn(async move {
                     let object = S3Object { bucket, key, region };
-                    let fetched = fetch(&buckets, &object, Patience::Endless).await;
+                    let fetched = fetch(&buckets, &object, Patience::Endless, &room).await;
                     (object, fetched)
                 });
             }
@@ -221,11 +231,13 @@ mod tests {
 
     #[test]
     fn a_url_names_bucket_and_prefix() {
-        let parsed = |url| parse(url).map(|(bucket, prefix)| format!("{bucket} {prefix}"));
+        let parsed = |url| trail(url).map(|(bucket, prefix)| format!("{bucket} {prefix}")).ok();
         for (url, expected) in [
             ("s3://b", Some("b ")),
             ("s3://b/", Some("b ")),
-            ("s3://b/AWSLogs/123456789012/", Some("b ")),
+            ("s3://b/AWSLogs/123456789012/", None),
+            ("s3://b/AWSLogs/", Some("b ")),
+            ("s3://b/myAWSLogs/x/AWSLogs/", Some("b myAWSLogs/x/")),
             ("s3://b/logs/", Some("b logs/")),
             ("s3://b/logs/AWSLogs", Some("b logs/")),
             ("s3://b/myAWSLogs", Some("b myAWSLogs/")),
@@ -234,5 +246,6 @@ mod tests {
         ] {
             assert_eq!(parsed(url).as_deref(), expected, "{url}");
         }
+        assert_eq!(place("s3://b/AWSLogs/x"), Some(("b".to_owned(), "AWSLogs/x/".to_owned())));
     }
 }

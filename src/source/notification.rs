@@ -16,16 +16,19 @@ pub struct S3Object {
 /// Envelopes within envelopes that are opened.
 const DEPTH_MAX: usize = 4;
 
-/// The objects that a message announces; none for S3's test message. The reason where it announces nothing known.
-pub fn objects(body: &str) -> Result<Vec<S3Object>, String> {
-    let value: Value = serde_json::from_str(body).map_err(|error| format!("the message is not JSON: {error}"))?;
-    of_value(&value, DEPTH_MAX)
+/// The objects that a message announces; none for S3's test message. And the first reason why not all of it is known.
+pub fn objects(body: &str) -> (Vec<S3Object>, Option<String>) {
+    let mut found = Vec::new();
+    let read = serde_json::from_str(body)
+        .map_err(|error| format!("the message is not JSON: {error}"))
+        .and_then(|value: Value| of_value(&value, DEPTH_MAX, &mut found));
+    (found, read.err())
 }
 
-fn of_value(value: &Value, depth: usize) -> Result<Vec<S3Object>, String> {
+fn of_value(value: &Value, depth: usize, found: &mut Vec<S3Object>) -> Result<(), String> {
     let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     if value.get("Event").and_then(Value::as_str) == Some("s3:TestEvent") {
-        return Ok(Vec::new());
+        return Ok(());
     }
     // SNS, not raw: the message is text within the text.
     if let Some(inner) = value.get("Message").and_then(Value::as_str).filter(|_| value.get("TopicArn").is_some()) {
@@ -35,27 +38,44 @@ fn of_value(value: &Value, depth: usize) -> Result<Vec<S3Object>, String> {
         // What CloudTrail says when a trail is first set up is a sentence.
         let Ok(inner) = serde_json::from_str::<Value>(inner) else {
             return if inner.starts_with("CloudTrail validation message") {
-                Ok(Vec::new())
+                Ok(())
             } else {
                 Err("the SNS message within is not JSON".to_owned())
             };
         };
-        return of_value(&inner, depth - 1);
+        return of_value(&inner, depth - 1, found);
     }
     if let Some(records) = value.get("Records").and_then(Value::as_array) {
-        return records.iter().filter_map(|record| of_record(record).transpose()).collect();
+        return take_known(records.iter().map(of_record), found);
     }
     if let Some(bucket) = text(value, "s3Bucket") {
         // CloudTrail's own topic. The keys are as they are.
         let keys = value.get("s3ObjectKey").and_then(Value::as_array).ok_or("s3ObjectKey is missing")?;
-        let keys = keys.iter().map(|key| key.as_str().ok_or("an s3ObjectKey is no text"));
-        let object = |key: &str| S3Object { bucket: bucket.clone(), key: key.to_owned(), region: None };
-        return Ok(keys.map(|key| key.map(object)).collect::<Result<_, _>>()?);
+        let object = |key: &Value| {
+            let key = key.as_str().ok_or("an s3ObjectKey is no text")?;
+            Ok(Some(S3Object { bucket: bucket.clone(), key: key.to_owned(), region: None }))
+        };
+        return take_known(keys.iter().map(object), found);
     }
     if value.get("detail-type").is_some() {
-        return of_event(value);
+        return take_known(std::iter::once(of_event(value)), found);
     }
     Err("the message announces no object in any form that is known".to_owned())
+}
+
+/// One that is not as it should be takes nothing from the others.
+fn take_known(
+    all: impl Iterator<Item = Result<Option<S3Object>, String>>,
+    found: &mut Vec<S3Object>,
+) -> Result<(), String> {
+    let mut first = Ok(());
+    for object in all {
+        match object {
+            Ok(object) => found.extend(object),
+            Err(reason) => first = first.and(Err(reason)),
+        }
+    }
+    first
 }
 
 #[derive(Deserialize)]
@@ -91,15 +111,15 @@ fn of_record(record: &Value) -> Result<Option<S3Object>, String> {
 }
 
 /// S3 through EventBridge. The key is as it is.
-fn of_event(event: &Value) -> Result<Vec<S3Object>, String> {
+fn of_event(event: &Value) -> Result<Option<S3Object>, String> {
     if event.get("detail-type").and_then(Value::as_str) != Some("Object Created") {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let detail = event.get("detail").ok_or("the event has no detail")?;
     let part =
         S3Part::deserialize(detail).map_err(|error| format!("the event's detail is not what it should be: {error}"))?;
     let region = event.get("region").and_then(Value::as_str).filter(|region| !region.is_empty());
-    Ok(vec![S3Object { bucket: part.bucket.name, key: part.object.key, region: region.map(str::to_owned) }])
+    Ok(Some(S3Object { bucket: part.bucket.name, key: part.object.key, region: region.map(str::to_owned) }))
 }
 
 /// `+` is a space, `%41` is `A`; what is no valid escape stays as it is.
@@ -131,6 +151,22 @@ mod tests {
 
     use super::*;
 
+    fn all(body: &str) -> Result<Vec<S3Object>, String> {
+        let (found, reason) = objects(body);
+        reason.map_or(Ok(found), Err)
+    }
+
+    #[test]
+    fn one_bad_record_takes_nothing_from_the_others() {
+        let mut message = s3();
+        let records = message["Records"].as_array_mut().expect("records");
+        records.insert(0, json!({"eventName": "ObjectCreated:Put", "s3": {"bucket": 7}}));
+        records.insert(0, json!({"eventName": "ObjectCreated:Put"}));
+        let (found, reason) = objects(&message.to_string());
+        assert_eq!(found.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), [KEY]);
+        assert_eq!(reason.as_deref(), Some("a record has no s3"));
+    }
+
     const KEY: &str = "AWSLogs/123456789012/CloudTrail/us-east-1/2026/03/04/a b+c.json.gz";
 
     fn s3() -> Value {
@@ -149,11 +185,11 @@ mod tests {
             "detail": {"bucket": {"name": "b"}, "object": {"key": KEY}, "reason": "PutObject"}});
         let own = json!({"s3Bucket": "b", "s3ObjectKey": [KEY]});
         for body in [s3(), wrapped(&s3()), wrapped(&wrapped(&s3())), event, wrapped(&own), own] {
-            let found = objects(&body.to_string()).expect("objects");
+            let found = all(&body.to_string()).expect("objects");
             assert_eq!(found.len(), 1, "{body}");
             assert_eq!((&*found[0].bucket, &*found[0].key), ("b", KEY), "{body}");
         }
-        assert_eq!(objects(&s3().to_string()).expect("objects")[0].region.as_deref(), Some("eu-west-1"));
+        assert_eq!(all(&s3().to_string()).expect("objects")[0].region.as_deref(), Some("eu-west-1"));
     }
 
     #[test]
@@ -162,7 +198,7 @@ mod tests {
         let removed = json!({"Records": [{"eventName": "ObjectRemoved:Delete"}]});
         let setup = json!({"TopicArn": "t", "Message": "CloudTrail validation message."});
         for body in [wrapped(&test), test, removed, setup, json!({"detail-type": "Object Deleted"})] {
-            assert_eq!(objects(&body.to_string()), Ok(Vec::new()), "{body}");
+            assert_eq!(all(&body.to_string()), Ok(Vec::new()), "{body}");
         }
         let mut deep = s3();
         for _ in 0..DEPTH_MAX + 1 {
@@ -170,9 +206,9 @@ mod tests {
         }
         let half = json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "b"}}}]});
         for body in [deep, half, json!([]), json!({"s3Bucket": "b"}), json!({"s3Bucket": "b", "s3ObjectKey": [1]})] {
-            assert!(objects(&body.to_string()).is_err(), "{body}");
+            assert!(all(&body.to_string()).is_err(), "{body}");
         }
-        assert!(objects("{").is_err());
+        assert!(all("{").is_err());
     }
 
     #[test]
@@ -230,9 +266,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_message_panics(value in any_json(), text in any::<String>()) {
-            let _ = objects(&value.to_string());
-            let _ = objects(&wrapped(&value).to_string());
-            let _ = objects(&text);
+            let _ = all(&value.to_string());
+            let _ = all(&wrapped(&value).to_string());
+            let _ = all(&text);
             let _ = form_decoded(&text);
         }
 
@@ -245,7 +281,7 @@ mod tests {
             let event = json!({"detail-type": "Object Created", "region": "us-gov-west-1",
                 "detail": {"bucket": {"name": &bucket}, "object": {"key": &key}}});
             for body in [wrapped(&plain), wrapped(&own), wrapped(&event), plain, own, event] {
-                let found = objects(&body.to_string());
+                let found = all(&body.to_string());
                 let names = found.expect("objects").into_iter().map(|object| (object.bucket, object.key));
                 prop_assert_eq!(names.collect::<Vec<_>>(), vec![(bucket.clone(), key.clone())]);
             }

@@ -3,21 +3,22 @@
 //! and what comes twice counts once. Knows requests and answers; not what is in a record.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::secret::Secret;
 
@@ -26,11 +27,18 @@ use super::live::{Feed, Line, Ticket, now_s};
 /// Firehose sends at most 64 MiB, in base64 within JSON; anything else is smaller.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
-/// Requests that wait for the disk at once; more are told to come again.
-const WAITING_MAX: usize = 64;
+/// Requests in hand at once, and the bytes of their bodies together, in KiB; more are told to come again.
+const REQUESTS_MAX: usize = 64;
+const BODIES_KIB_MAX: usize = 256 << 10;
+
+/// A body that comes more slowly has no sender who waits for the answer.
+const BODY_WITHIN: Duration = Duration::from_secs(60);
 
 /// An answer within what senders wait for: Firehose three minutes, EventBridge five seconds.
 const SAFE_WITHIN: Duration = Duration::from_secs(60);
+
+/// After an outage, ours or one that we told of, senders have more than what just came: time waits so long for them.
+const OUTAGE_OVER_AFTER: Duration = Duration::from_secs(120);
 
 /// What requests share.
 #[derive(Clone)]
@@ -39,30 +47,35 @@ pub struct Push {
     feeds: mpsc::Sender<(usize, Feed)>,
     waiting: Arc<Mutex<HashMap<Ticket, oneshot::Sender<()>>>>,
     next: Arc<AtomicU64>,
-    room: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+    bodies_kib: Arc<Semaphore>,
+    /// When we last could not take what somebody sent.
+    outage: Arc<Mutex<Option<Instant>>>,
     /// What a sender must know; none: everyone who can reach us may send.
     key: Option<Secret>,
 }
 
-/// The requests' side, and the task that tells them when they are safe.
-pub fn push(line: Line, key: Option<Secret>) -> (Push, impl Future<Output = ()> + Send + 'static) {
+/// The requests' side, and the task that tells them when they are safe. `again`: senders know us, and may have waited.
+pub fn push(line: Line, key: Option<Secret>, again: bool) -> (Push, impl Future<Output = ()> + Send + 'static) {
     let Line { source, feeds, mut safe, stop } = line;
     let push = Push {
         source,
         feeds: feeds.clone(),
         waiting: Arc::default(),
         next: Arc::default(),
-        room: Arc::new(Semaphore::new(WAITING_MAX)),
+        requests: Arc::new(Semaphore::new(REQUESTS_MAX)),
+        bodies_kib: Arc::new(Semaphore::new(BODIES_KIB_MAX)),
+        outage: Arc::new(Mutex::new(again.then(Instant::now))),
         key,
     };
-    let waiting = push.waiting.clone();
+    let (waiting, outage) = (push.waiting.clone(), push.outage.clone());
     let task = async move {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
                 tickets = safe.recv() => {
                     let Some(tickets) = tickets else { return };
-                    let mut waiting = waiting.lock().await;
+                    let mut waiting = locked(&waiting);
                     for ticket in tickets {
                         // Whoever sent it may have gone.
                         waiting.remove(&ticket).map(|answer| answer.send(()));
@@ -70,6 +83,9 @@ pub fn push(line: Line, key: Option<Secret>) -> (Push, impl Future<Output = ()> 
                 }
                 // Whoever pushes decides when; what was pushed before now is with us.
                 _ = tick.tick(), if !stop.is_cancelled() => {
+                    if locked(&outage).is_some_and(|at| at.elapsed() < OUTAGE_OVER_AFTER) {
+                        continue;
+                    }
                     let second = now_s();
                     if feeds.send((source, Feed::Drained { second })).await.is_err() {
                         return;
@@ -86,14 +102,34 @@ pub fn routes(push: Push) -> Router {
     Router::new()
         .route("/records", post(records))
         .route("/firehose", post(firehose))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        // The body was measured before it comes to a handler.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(push.clone(), let_in))
         .with_state(push)
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Whoever does not know the key, or comes when there is no room, is told so before any of the body is read.
+async fn let_in(State(push): State<Push>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    let id = request.headers().get("x-amz-firehose-request-id").and_then(|value| value.to_str().ok());
+    let id = id.unwrap_or("").to_owned();
+    match push.read(request).await {
+        Ok((request, _room)) => next.run(request).await,
+        Err(refusal) if path == "/firehose" => firehose_answer(&id, Err(refusal)),
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 /// Why a request is not taken.
 enum Refusal {
     Key,
     Busy,
+    Slow,
+    Large,
     Unsafe,
     Body(String),
 }
@@ -103,6 +139,8 @@ impl Refusal {
         match self {
             Refusal::Key => StatusCode::UNAUTHORIZED,
             Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Slow => StatusCode::REQUEST_TIMEOUT,
+            Refusal::Large => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::Unsafe => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Body(_) => StatusCode::BAD_REQUEST,
         }
@@ -115,6 +153,8 @@ impl Refusal {
                     .to_owned()
             }
             Refusal::Busy => "too much is waiting for the disk; send it again".to_owned(),
+            Refusal::Slow => format!("the body did not come within {} seconds", BODY_WITHIN.as_secs()),
+            Refusal::Large => format!("the body has more than {} MiB", BODY_BYTES_MAX >> 20),
             Refusal::Unsafe => "it is not on the disk yet; send it again".to_owned(),
             Refusal::Body(reason) => reason.clone(),
         }
@@ -139,33 +179,81 @@ impl Push {
         if right { Ok(()) } else { Err(Refusal::Key) }
     }
 
+    /// Checks the key, finds room, and only then reads the body. The room is taken for as long as it lives.
+    async fn read(&self, request: Request) -> Result<(Request, impl Sized + use<>), Refusal> {
+        self.check(request.headers())?;
+        let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        let length: u64 = length.unwrap_or(BODY_BYTES_MAX as u64);
+        if length > BODY_BYTES_MAX as u64 {
+            return Err(Refusal::Large);
+        }
+        let kib = length.div_ceil(1 << 10) as u32;
+        let no_room = |_| self.busy();
+        let request_room = self.requests.clone().try_acquire_owned().map_err(no_room)?;
+        let body_room = self.bodies_kib.clone().try_acquire_many_owned(kib).map_err(no_room)?;
+        let (parts, body) = request.into_parts();
+        let read = tokio::time::timeout(BODY_WITHIN, axum::body::to_bytes(body, length as usize)).await;
+        let body = match read {
+            Ok(Ok(body)) => body,
+            Ok(Err(error)) if parts.headers.contains_key(header::CONTENT_LENGTH) => {
+                return Err(Refusal::Body(format!("the body broke off: {error}")));
+            }
+            Ok(Err(_)) => return Err(Refusal::Large),
+            Err(_) => return Err(Refusal::Slow),
+        };
+        Ok((Request::from_parts(parts, body.into()), (request_room, body_room)))
+    }
+
+    fn busy(&self) -> Refusal {
+        *locked(&self.outage) = Some(Instant::now());
+        Refusal::Busy
+    }
+
     /// Hands objects over and waits until they are safe.
     async fn take(&self, objects: Vec<(String, Vec<u8>)>) -> Result<(), Refusal> {
-        let Ok(_room) = self.room.try_acquire() else { return Err(Refusal::Busy) };
-        let mut answers = Vec::new();
-        for (name, bytes) in objects {
-            let ticket = self.next.fetch_add(1, Ordering::Relaxed);
-            let (answer, safe) = oneshot::channel();
-            self.waiting.lock().await.insert(ticket, answer);
-            answers.push(safe);
-            if self.feeds.send((self.source, Feed::Delivery { ticket, name, bytes })).await.is_err() {
-                return Err(Refusal::Unsafe);
-            }
-        }
+        let mut asked = Asked { push: self, tickets: Vec::new() };
         let all = async {
+            let mut answers = Vec::new();
+            for (name, bytes) in objects {
+                let ticket = self.next.fetch_add(1, Ordering::Relaxed);
+                let (answer, safe) = oneshot::channel();
+                locked(&self.waiting).insert(ticket, answer);
+                asked.tickets.push(ticket);
+                answers.push(safe);
+                let feed = Feed::Delivery { ticket, name, bytes };
+                self.feeds.send((self.source, feed)).await.map_err(|_| Refusal::Unsafe)?;
+            }
             for safe in answers {
                 safe.await.map_err(|_| Refusal::Unsafe)?;
             }
             Ok(())
         };
-        tokio::time::timeout(SAFE_WITHIN, all).await.unwrap_or(Err(Refusal::Unsafe))
+        let taken = tokio::time::timeout(SAFE_WITHIN, all).await.unwrap_or(Err(Refusal::Unsafe));
+        if taken.is_err() {
+            *locked(&self.outage) = Some(Instant::now());
+        }
+        taken
+    }
+}
+
+/// What a request waits for. Its sender may hang up.
+struct Asked<'p> {
+    push: &'p Push,
+    tickets: Vec<Ticket>,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let mut waiting = locked(&self.push.waiting);
+        for ticket in &self.tickets {
+            waiting.remove(ticket);
+        }
     }
 }
 
 /// Records in any form that a file may have: JSON lines, `{"Records": [..]}`, an event of EventBridge, a document of
 /// CloudWatch Logs; plain or gzip.
-async fn records(State(push): State<Push>, headers: HeaderMap, body: Bytes) -> Result<&'static str, Refusal> {
-    push.check(&headers)?;
+async fn records(State(push): State<Push>, body: Bytes) -> Result<&'static str, Refusal> {
     push.take(vec![("push".to_owned(), body.to_vec())]).await?;
     Ok("safe\n")
 }
@@ -185,21 +273,27 @@ struct FirehoseRecord {
 }
 
 async fn firehose(State(push): State<Push>, headers: HeaderMap, body: Bytes) -> Response {
-    let answered = take_firehose(&push, &headers, &body).await;
-    let given = headers.get("x-amz-firehose-request-id").and_then(|value| value.to_str().ok());
-    let (status, request_id, error) = match answered {
-        Ok(request_id) => (StatusCode::OK, request_id, None),
-        Err(refusal) => (refusal.status(), given.unwrap_or("").to_owned(), Some(refusal.words())),
-    };
-    let mut answer = serde_json::json!({"requestId": request_id, "timestamp": now_s() * 1_000});
-    if let Some(error) = error {
-        answer["errorMessage"] = error.into();
+    let given = headers.get("x-amz-firehose-request-id").and_then(|value| value.to_str().ok()).unwrap_or("");
+    match take_firehose(&push, &headers, &body).await {
+        Ok(request_id) => firehose_answer(&request_id, Ok(())),
+        Err(refusal) => firehose_answer(given, Err(refusal)),
     }
+}
+
+/// As Firehose expects it; whatever is not 200 it sends again.
+fn firehose_answer(request_id: &str, taken: Result<(), Refusal>) -> Response {
+    let mut answer = serde_json::json!({"requestId": request_id, "timestamp": now_s() * 1_000});
+    let status = match taken {
+        Ok(()) => StatusCode::OK,
+        Err(refusal) => {
+            answer["errorMessage"] = refusal.words().into();
+            refusal.status()
+        }
+    };
     (status, [(header::CONTENT_TYPE, "application/json")], answer.to_string()).into_response()
 }
 
 async fn take_firehose(push: &Push, headers: &HeaderMap, body: &[u8]) -> Result<String, Refusal> {
-    push.check(headers)?;
     let gzip = headers.get(header::CONTENT_ENCODING).is_some_and(|value| value == "gzip");
     let (request_id, objects) = firehose_records(body, gzip).map_err(Refusal::Body)?;
     push.take(objects).await?;

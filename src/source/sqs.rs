@@ -11,6 +11,7 @@ use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, QueueAttributeName,
 };
 use tokio::sync::Semaphore;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -72,7 +73,8 @@ impl Sqs {
     /// Runs until told to stop and the last ticket is safe.
     pub async fn run(self, mut line: Line) {
         self.look_at_queue().await;
-        let mut state = State { held: BTreeMap::new(), tickets: HashMap::new(), next: 0, next_ticket: 0 };
+        let mut state =
+            State { held: BTreeMap::new(), tickets: HashMap::new(), next: 0, next_ticket: 0, deleting: JoinSet::new() };
         let fetches = Arc::new(Semaphore::new(FETCHES));
         let mut tasks: JoinSet<u64> = JoinSet::new();
         let (mut drained, mut told, mut failures) = (None, i64::MIN, 0u32);
@@ -87,7 +89,10 @@ impl Sqs {
             tokio::select! {
                 () = line.stop.cancelled() => break,
                 safe = line.safe.recv() => match safe {
-                    Some(tickets) => self.delete(state.settle(&tickets)).await,
+                    Some(tickets) => {
+                        let receipts = state.settle(&tickets);
+                        state.deleting.spawn(self.delete(receipts));
+                    }
                     None => return,
                 },
                 Some(done) = tasks.join_next() => {
@@ -97,6 +102,7 @@ impl Sqs {
                         held.undelivered -= 1;
                     }
                 }
+                Some(_) = state.deleting.join_next() => {}
                 _ = heartbeat.tick() => self.hide(state.held.values_mut()).await,
                 received = &mut receive, if asking => {
                     let wait = match received {
@@ -106,7 +112,7 @@ impl Sqs {
                             // hidden from us may be in the hands of a process that was killed.
                             let (few, second) = (messages.len() < BATCH, now_s() - 1);
                             for message in messages {
-                                self.take(message, &mut state, &line, &fetches, &mut tasks).await;
+                                self.take(message, &mut state, &line, &fetches, &mut tasks);
                             }
                             if few && Instant::now() >= all_show_from && counted.is_none_or(|at| at.elapsed() >= COUNTED) {
                                 counted = Some(Instant::now());
@@ -131,17 +137,21 @@ impl Sqs {
             if let Some(second) = drained.map(|drained| oldest.map_or(drained, |oldest| drained.min(oldest - 1)))
                 && second > told
             {
-                told = second;
-                if !line.say(Feed::Drained { second }).await {
-                    return;
+                // Where there is no room for it, the next one will do: what is in hand must be kept hidden meanwhile.
+                match line.feeds.try_send((line.source, Feed::Drained { second })) {
+                    Ok(()) => told = second,
+                    Err(TrySendError::Full(_)) => {}
+                    Err(TrySendError::Closed(_)) => return,
                 }
             }
         }
         tasks.shutdown().await;
         let last = async {
             while let Some(tickets) = line.safe.recv().await {
-                self.delete(state.settle(&tickets)).await;
+                let receipts = state.settle(&tickets);
+                state.deleting.spawn(self.delete(receipts));
             }
+            while state.deleting.join_next().await.is_some() {}
         };
         let _ = tokio::time::timeout(LAST_WORDS, last).await;
         // Others need not wait until these show again.
@@ -194,7 +204,7 @@ impl Sqs {
     }
 
     /// Starts fetching what a message names.
-    async fn take(
+    fn take(
         &self,
         message: Message,
         state: &mut State,
@@ -205,36 +215,29 @@ impl Sqs {
         let Some(receipt) = message.receipt_handle else { return };
         let number = state.next;
         state.next += 1;
-        let found = objects(message.body.as_deref().unwrap_or(""));
-        let (found, unknown) = match found {
-            Ok(found) => (found, None),
-            Err(reason) => (Vec::new(), Some(reason)),
-        };
+        let (found, unknown) = objects(message.body.as_deref().unwrap_or(""));
         let count = found.len() + usize::from(unknown.is_some());
-        let held = Held {
-            receipt,
-            received_s: now_s(),
-            hidden_at: Instant::now(),
-            undelivered: found.len(),
-            unsafe_tickets: count,
-        };
+        let held =
+            Held { receipt, received_s: now_s(), hidden_at: Instant::now(), undelivered: count, unsafe_tickets: count };
         state.held.insert(number, held);
         if count == 0 {
             let gone = state.held.remove(&number);
-            self.delete(gone.into_iter().map(|held| held.receipt).collect()).await;
+            state.deleting.spawn(self.delete(gone.into_iter().map(|held| held.receipt).collect()));
             return;
         }
         if let Some(reason) = unknown {
             let name = format!("{} message {}", self.url, message.message_id.as_deref().unwrap_or("without an ID"));
-            line.say(Feed::Parked { ticket: state.ticket(number), name, reason }).await;
+            let (source, feeds, ticket) = (line.source, line.feeds.clone(), state.ticket(number));
+            tasks.spawn(async move {
+                let _ = feeds.send((source, Feed::Parked { ticket, name, reason })).await;
+                number
+            });
         }
         for object in found {
             let (source, feeds, ticket) = (line.source, line.feeds.clone(), state.ticket(number));
             let (buckets, fetches) = (self.buckets.clone(), fetches.clone());
             tasks.spawn(async move {
-                // Never closed.
-                let _room = fetches.acquire().await;
-                let feed = match fetch(&buckets, &object, Patience::Endless).await {
+                let feed = match fetch(&buckets, &object, Patience::Endless, &fetches).await {
                     Ok(bytes) => Feed::Delivery { ticket, name: object.key, bytes },
                     Err(reason) => {
                         Feed::Parked { ticket, name: format!("s3://{}/{}", object.bucket, object.key), reason }
@@ -246,16 +249,20 @@ impl Sqs {
         }
     }
 
-    async fn delete(&self, receipts: Vec<String>) {
-        for part in receipts.chunks(BATCH) {
-            let entries = part.iter().enumerate().filter_map(|(place, receipt)| {
-                DeleteMessageBatchRequestEntry::builder().id(place.to_string()).receipt_handle(receipt).build().ok()
-            });
-            let asked = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries.collect()));
-            // Whatever stays comes again, and is known by its bytes.
-            if let Err(error) = asked.send().await {
-                let error = words(&error);
-                warn!(queue = %self.url, %error, "messages could not be deleted; they will come again");
+    fn delete(&self, receipts: Vec<String>) -> impl Future<Output = ()> + Send + 'static {
+        let (client, url) = (self.client.clone(), self.url.clone());
+        async move {
+            for part in receipts.chunks(BATCH) {
+                let entries = part.iter().enumerate().filter_map(|(place, receipt)| {
+                    let entry = DeleteMessageBatchRequestEntry::builder().id(place.to_string());
+                    entry.receipt_handle(receipt).build().ok()
+                });
+                let asked = client.delete_message_batch().queue_url(&url).set_entries(Some(entries.collect()));
+                // Whatever stays comes again, and is known by its bytes.
+                if let Err(error) = asked.send().await {
+                    let error = words(&error);
+                    warn!(queue = %url, %error, "messages could not be deleted; they will come again");
+                }
             }
         }
     }
@@ -304,6 +311,8 @@ struct State {
     tickets: HashMap<Ticket, u64>,
     next: u64,
     next_ticket: Ticket,
+    /// Beside the rest: a slow answer must not let the others show again.
+    deleting: JoinSet<()>,
 }
 
 impl State {

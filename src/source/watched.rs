@@ -105,7 +105,7 @@ impl Source {
                 check_role(role.as_deref())
             }
             Source::S3(S3 { url, role, .. }) => {
-                listing::parse(url).ok_or_else(|| format!("{url}: not like s3://BUCKET/PREFIX"))?;
+                listing::trail(url)?;
                 check_role(role.as_deref())
             }
             Source::Http(http) => http.check(),
