@@ -13,22 +13,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, bail};
-use aws_config::timeout::TimeoutConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use tracing::{info, warn};
 
-use crate::source::aws::{Buckets, config};
+use crate::source::aws::{Buckets, config, for_uploads};
 use crate::store::state;
 
 /// A snapshot, and what it relies on.
 const SNAPSHOT: &str = "snapshot";
 const LINES: [&str; 3] = ["insights.jsonl", "near.jsonl", "rejects.jsonl"];
-
-/// An answer comes only after all of a snapshot was sent: a gigabyte, over a slow line.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-const ANSWER_WITHIN: Duration = Duration::from_secs(600);
 
 /// Notes are copied at most so often.
 const NOTES_EVERY: Duration = Duration::from_secs(10);
@@ -57,11 +52,8 @@ pub struct Mirror {
 impl Mirror {
     /// `place`: bucket and prefix.
     pub async fn new((bucket, prefix): (String, String), role_arn: Option<&str>, directory: &Path) -> Mirror {
-        let config = config(None, role_arn).await;
-        let times = TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).read_timeout(ANSWER_WITHIN).build();
-        let config = config.into_builder().timeout_config(times).build();
         Mirror {
-            client: Buckets::new(config).client(None),
+            client: Buckets::new(for_uploads(config(None, role_arn).await)).client(None),
             bucket,
             prefix,
             directory: directory.to_owned(),

@@ -16,6 +16,9 @@ use aws_smithy_http_client::{Builder, tls};
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
+/// The answer to an upload comes only after all of it was sent: a gigabyte, over a slow line.
+const UPLOADED_WITHIN: Duration = Duration::from_secs(600);
+
 /// Where a role's partition has its services, for whoever named no Region; S3 then tells where a bucket is.
 fn home(role_arn: &str) -> &'static str {
     match role_arn.split(':').nth(1) {
@@ -40,6 +43,12 @@ pub async fn config(region: Option<&str>, role_arn: Option<&str>) -> SdkConfig {
     let Some(role_arn) = role_arn else { return base };
     let role = AssumeRoleProvider::builder(role_arn).session_name("highwater").configure(&base).build().await;
     base.into_builder().credentials_provider(aws_sdk_s3::config::SharedCredentialsProvider::new(role)).build()
+}
+
+/// The same, for whoever sends much.
+pub fn for_uploads(config: SdkConfig) -> SdkConfig {
+    let times = TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).read_timeout(UPLOADED_WITHIN).build();
+    config.into_builder().timeout_config(times).build()
 }
 
 /// S3, one client for each Region.

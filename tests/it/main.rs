@@ -16,6 +16,7 @@ mod promise;
 mod report;
 mod score;
 mod simulate;
+mod stdin;
 mod support;
 mod tidy;
 mod watch;

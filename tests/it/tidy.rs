@@ -57,7 +57,7 @@ const CRATE_USERS: [(&str, &[&str]); 35] = [
     ("tracing", &["mirror", "sidecar", "sink", "source", "http", "cli"]),
     ("tracing_subscriber", &["cli"]),
     ("hyper_rustls", &["sink"]),
-    ("hyper_util", &["sink"]),
+    ("hyper_util", &["http", "sink"]),
     ("ring", &["sink"]),
     ("aws_sigv4", &["sink"]),
     ("lettre", &["sink"]),
