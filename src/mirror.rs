@@ -2,28 +2,37 @@
 //! machine, goes on where the last one stopped. What is not in the bucket is not yet safe. One writer at a time: every
 //! object that decides is written only where there is none. Knows files by their names, and not what is in them.
 //!
-//! In the bucket, below the prefix: `snapshot-N`, with the lines that it relies on; `journal-N/OFFSET`, what the journal
-//! grew by there; an empty one closes the journal, so that whoever thinks it is still the writer hears otherwise. `notes/`
-//! holds what may be a little old: positions of sinks, mutes.
+//! In the bucket, below the prefix: `snapshot-N`, a [`Manifest`] of what belongs to it: `state-N/ID`, the snapshot's own
+//! bytes, and `lines-N/NAME/OFFSET-ID`, what a file of lines grew by; `journal-N/OFFSET`, what the journal grew by; an
+//! empty one closes the journal, so that whoever thinks it is still the writer hears otherwise. `notes/` holds what may be
+//! a little old: positions of sinks, mutes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail, ensure};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
+use serde::{Deserialize, Serialize};
+use tokio_util::bytes::Bytes;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::source::aws::{Buckets, config, for_uploads};
+use crate::source::bucket::words;
 use crate::store::state;
 
 /// A snapshot, and what it relies on.
 const SNAPSHOT: &str = "snapshot";
 const LINES: [&str; 3] = ["insights.jsonl", "near.jsonl", "rejects.jsonl"];
+
+/// A piece of a file of lines that has grown so large stays as it is; smaller ones are put together, so that a file of any
+/// age is few pieces. One piece is in memory at a time.
+const PIECE_BYTES: u64 = 64 << 20;
 
 /// Notes are copied at most so often.
 const NOTES_EVERY: Duration = Duration::from_secs(10);
@@ -36,6 +45,21 @@ const NOT_COPIED: [&str; 6] = ["lock", "mutes.lock", SNAPSHOT, "summary.json", "
 #[error("another sidecar has taken over s3://{0}; this one ends, and nothing is lost")]
 pub struct TakenOver(String);
 
+/// What a snapshot consists of: written last, and only where there is none.
+#[derive(Clone, Default, Serialize, Deserialize)]
+struct Manifest {
+    /// Without the prefix, as all keys in it.
+    state: String,
+    lines: BTreeMap<String, Vec<Piece>>,
+}
+
+/// Of a file, from where the one before it ends.
+#[derive(Clone, Serialize, Deserialize)]
+struct Piece {
+    key: String,
+    bytes: u64,
+}
+
 pub struct Mirror {
     client: Client,
     bucket: String,
@@ -44,6 +68,7 @@ pub struct Mirror {
     directory: PathBuf,
     /// Which snapshot the bucket has, and how much of the journal after it.
     number: Option<u64>,
+    manifest: Manifest,
     journal_bytes: u64,
     notes: BTreeMap<String, (SystemTime, u64)>,
     noted: Option<Instant>,
@@ -58,6 +83,7 @@ impl Mirror {
             prefix,
             directory: directory.to_owned(),
             number: None,
+            manifest: Manifest::default(),
             journal_bytes: 0,
             notes: BTreeMap::new(),
             noted: None,
@@ -88,7 +114,7 @@ impl Mirror {
             }
             // From now on nobody adds to it.
             let end = format!("journal-{number}/{:020}", journal.len());
-            if !is_closed && !self.create(&end, Vec::new()).await? {
+            if !is_closed && !self.create(&end, Bytes::new()).await? {
                 continue;
             }
             // Nobody but the last writer has all of its journal.
@@ -110,12 +136,15 @@ impl Mirror {
             }
             self.write(&format!("journal-{number}"), &journal)?;
             let key = self.key(&format!("snapshot-{number}"));
-            let files: Vec<(String, Vec<u8>)> = postcard::from_bytes(&self.get(&key).await?)
-                .with_context(|| format!("s3://{}/{key} is no snapshot of a state", self.bucket))?;
-            // The snapshot is the last: without it the rest is nothing.
-            for (name, bytes) in files.iter().filter(|(name, _)| name == SNAPSHOT || LINES.contains(&name.as_str())) {
-                self.write(name, bytes)?;
+            let manifest: Manifest = serde_json::from_slice(&self.get(&key).await?).map_err(|error| {
+                anyhow!("s3://{}/{key} is no snapshot that this version of Highwater wrote: {error}", self.bucket)
+            })?;
+            for (name, pieces) in manifest.lines.iter().filter(|(name, _)| LINES.contains(&name.as_str())) {
+                self.fetch_lines(name, pieces).await?;
             }
+            // The snapshot is the last: without it the rest is nothing.
+            self.write(SNAPSHOT, &self.get(&self.key(&manifest.state)).await?)?;
+            self.manifest = manifest;
             (self.number, self.journal_bytes) = (Some(number), journal.len() as u64);
             info!(bucket = %self.bucket, prefix = %self.prefix, snapshot = number, "the state was fetched");
             return Ok(());
@@ -128,24 +157,20 @@ impl Mirror {
             if let Some(before) = self.number {
                 self.close(before).await?;
             }
-            let mut files = Vec::new();
-            for name in LINES.into_iter().chain([SNAPSHOT]) {
-                let path = self.directory.join(name);
-                files.push((name, fs::read(&path).with_context(|| path.display().to_string())?));
+            let before = self.manifest.clone();
+            for name in LINES {
+                self.follow_lines(number, name).await?;
             }
-            if !self.create(&format!("snapshot-{number}"), postcard::to_stdvec(&files)?).await? {
+            self.manifest.state = format!("state-{number}/{}", Uuid::new_v4().simple());
+            self.put(&self.manifest.state, self.read(SNAPSHOT, 0, u64::MAX)?).await?;
+            let manifest = serde_json::to_vec(&self.manifest)?;
+            if !self.create(&format!("snapshot-{number}"), manifest.into()).await? {
                 bail!(self.taken_over());
             }
             (self.number, self.journal_bytes) = (Some(number), 0);
-            self.forget_older(number).await;
+            self.forget_older(number, &before).await;
         }
-        let mut piece = Vec::new();
-        let name = format!("journal-{number}");
-        let mut journal = File::open(self.directory.join(&name)).with_context(|| name.clone())?;
-        journal
-            .seek(SeekFrom::Start(self.journal_bytes))
-            .and_then(|_| journal.read_to_end(&mut piece))
-            .context(name)?;
+        let piece = self.read(&format!("journal-{number}"), self.journal_bytes, u64::MAX)?;
         if !piece.is_empty() {
             let (key, bytes) = (format!("journal-{number}/{:020}", self.journal_bytes), piece.len() as u64);
             if !self.create(&key, piece).await? {
@@ -158,6 +183,52 @@ impl Mirror {
             self.note().await?;
         }
         Ok(())
+    }
+
+    /// Puts what a file of lines has beyond its pieces into the bucket, together with the last of them while these are no
+    /// larger: so their number grows with the logarithm of the file. What is taken out stays where it is, for the
+    /// snapshot before.
+    async fn follow_lines(&mut self, number: u64, name: &str) -> anyhow::Result<()> {
+        let path = self.directory.join(name);
+        let end = fs::metadata(&path).with_context(|| path.display().to_string())?.len();
+        let mut pieces = self.manifest.lines.get(name).cloned().unwrap_or_default();
+        let mut start: u64 = pieces.iter().map(|piece| piece.bytes).sum();
+        if start > end {
+            // Not the file that we knew.
+            (start, pieces) = (0, Vec::new());
+        }
+        while start < end && pieces.last().is_some_and(|last| last.bytes < PIECE_BYTES.min(end - start + 1)) {
+            start -= pieces.pop().map_or(0, |last| last.bytes);
+        }
+        while start < end {
+            let bytes = self.read(name, start, PIECE_BYTES.min(end - start))?;
+            let (id, length) = (Uuid::new_v4().simple(), bytes.len() as u64);
+            ensure!(length > 0, "{} has become shorter", path.display());
+            let key = format!("lines-{number}/{name}/{start:020}-{id}");
+            self.put(&key, bytes).await?;
+            pieces.push(Piece { key, bytes: length });
+            start += length;
+        }
+        self.manifest.lines.insert(name.to_owned(), pieces);
+        Ok(())
+    }
+
+    async fn fetch_lines(&self, name: &str, pieces: &[Piece]) -> anyhow::Result<()> {
+        let path = self.directory.join(name);
+        let mut file = File::create(&path).with_context(|| path.display().to_string())?;
+        for piece in pieces {
+            let bytes = self.get(&self.key(&piece.key)).await?;
+            ensure!(
+                bytes.len() as u64 == piece.bytes,
+                "s3://{}/{} has {} bytes, and should have {}",
+                self.bucket,
+                self.key(&piece.key),
+                bytes.len(),
+                piece.bytes
+            );
+            file.write_all(&bytes).with_context(|| path.display().to_string())?;
+        }
+        file.sync_all().with_context(|| path.display().to_string())
     }
 
     /// What the sinks have reached and what is muted, once more, at the end.
@@ -177,7 +248,7 @@ impl Mirror {
             }
             // It may be replaced while we look.
             let Ok(bytes) = fs::read(entry.path()) else { continue };
-            self.put(&format!("notes/{name}"), bytes).await?;
+            self.put(&format!("notes/{name}"), bytes.into()).await?;
             self.notes.insert(name, version);
         }
         Ok(())
@@ -187,7 +258,7 @@ impl Mirror {
     async fn close(&self, number: u64) -> anyhow::Result<()> {
         let key = format!("journal-{number}/{:020}", self.journal_bytes);
         // After a failure it may be our own that is there.
-        if !self.create(&key, Vec::new()).await? && !self.get(&self.key(&key)).await?.is_empty() {
+        if !self.create(&key, Bytes::new()).await? && !self.get(&self.key(&key)).await?.is_empty() {
             bail!(self.taken_over());
         }
         Ok(())
@@ -203,17 +274,21 @@ impl Mirror {
         Ok(names.iter().filter_map(|(key, _)| key.rsplit('-').next()?.parse().ok()).max())
     }
 
-    /// What older snapshots needed. It takes room and does no harm.
-    async fn forget_older(&self, number: u64) {
-        for part in ["snapshot-", "journal-"] {
+    /// What older snapshots needed; the last one is left. It takes room and does no harm.
+    async fn forget_older(&self, number: u64, before: &Manifest) {
+        let lines = [before, &self.manifest].into_iter().flat_map(|manifest| manifest.lines.values());
+        let needed: BTreeSet<&str> = lines.flatten().map(|piece| piece.key.as_str()).collect();
+        for part in ["snapshot-", "state-", "journal-", "lines-"] {
             let Ok(keys) = self.list(part).await else { continue };
             let start = self.key(part).len();
             for (key, _) in keys {
+                // Whoever takes over writes under a higher number: it is never its piece that is removed.
                 let of = key[start..].split('/').next().and_then(|of| of.parse::<u64>().ok());
                 if of.is_some_and(|of| of + 1 < number)
+                    && !needed.contains(&key[self.prefix.len()..])
                     && let Err(error) = self.client.delete_object().bucket(&self.bucket).key(&key).send().await
                 {
-                    warn!(%key, error = %told(&error), "what is no longer needed cannot be removed");
+                    warn!(%key, error = %words(&error), "what is no longer needed cannot be removed");
                     return;
                 }
             }
@@ -224,10 +299,22 @@ impl Mirror {
         format!("{}{name}", self.prefix)
     }
 
+    /// Of a file in the directory, from an offset on, at most so many bytes.
+    fn read(&self, name: &str, start: u64, length: u64) -> anyhow::Result<Bytes> {
+        let path = self.directory.join(name);
+        let mut bytes = Vec::new();
+        File::open(&path)
+            .and_then(|mut file| {
+                file.seek(SeekFrom::Start(start))?;
+                file.take(length).read_to_end(&mut bytes)
+            })
+            .with_context(|| path.display().to_string())?;
+        Ok(bytes.into())
+    }
+
     fn write(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         let path = self.directory.join(name);
-        let written = File::create(&path)
-            .and_then(|mut file| io::Write::write_all(&mut file, bytes).and_then(|()| file.sync_all()));
+        let written = File::create(&path).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
         written.with_context(|| path.display().to_string())
     }
 
@@ -248,21 +335,21 @@ impl Mirror {
         Ok(keys)
     }
 
-    async fn get(&self, key: &str) -> anyhow::Result<Vec<u8>> {
+    async fn get(&self, key: &str) -> anyhow::Result<Bytes> {
         let object = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         let object = object.map_err(|error| self.failed("reading", key, &error))?;
         let bytes = object.body.collect().await.with_context(|| format!("reading s3://{}/{key}", self.bucket))?;
-        Ok(bytes.to_vec())
+        Ok(bytes.into_bytes())
     }
 
-    async fn put(&self, name: &str, bytes: Vec<u8>) -> anyhow::Result<()> {
+    async fn put(&self, name: &str, bytes: Bytes) -> anyhow::Result<()> {
         let key = self.key(name);
         let put = self.client.put_object().bucket(&self.bucket).key(&key).body(ByteStream::from(bytes)).send().await;
         put.map(|_| ()).map_err(|error| self.failed("writing", &key, &error))
     }
 
     /// False: there is one already.
-    async fn create(&self, name: &str, bytes: Vec<u8>) -> anyhow::Result<bool> {
+    async fn create(&self, name: &str, bytes: Bytes) -> anyhow::Result<bool> {
         let key = self.key(name);
         let put = self.client.put_object().bucket(&self.bucket).key(&key).if_none_match("*");
         match put.body(ByteStream::from(bytes.clone())).send().await {
@@ -282,14 +369,6 @@ impl Mirror {
         key: &str,
         error: &SdkError<E>,
     ) -> anyhow::Error {
-        anyhow::anyhow!("{what} s3://{}/{key}: {}", self.bucket, told(error))
-    }
-}
-
-fn told<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E>) -> String {
-    match (error.code(), error.message()) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        (Some(code), None) => code.to_owned(),
-        _ => aws_sdk_s3::error::DisplayErrorContext(error).to_string(),
+        anyhow!("{what} s3://{}/{key}: {}", self.bucket, words(error))
     }
 }

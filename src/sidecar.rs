@@ -485,8 +485,8 @@ impl Outlets {
     /// What is safe on the disk is put where it is safe from the loss of the disk too.
     fn follow(&mut self, watch: &Watch, status: &Status) -> anyhow::Result<()> {
         let Some(mirror) = &mut self.mirror else { return Ok(()) };
-        let mut turn = tokio::time::interval_at(tokio::time::Instant::now() + TURN_EVERY, TURN_EVERY);
         self.runtime.block_on(async {
+            let mut turn = tokio::time::interval_at(tokio::time::Instant::now() + TURN_EVERY, TURN_EVERY);
             let mut following = std::pin::pin!(mirror.follow(watch.journal_number()));
             loop {
                 tokio::select! {

@@ -45,7 +45,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
         find(&incidents, &arguments.id).with_context(|| format!("{} has no incident to explain", root.display()))?;
     let summary = store::read_summary(root)?;
     let name = Name::of_record(start);
-    let counts = rates::read(&root.join("rates"), std::slice::from_ref(&name))?.remove(&name).unwrap_or_default();
+    let counts = rates::read(&root.join("rates"), std::slice::from_ref(&name), ..)?.remove(&name).unwrap_or_default();
     // What a saved state knew is not in the rates of the run that went on from it.
     let complete = !goes_on(&summary);
     let checks = report::recount(start, end.as_ref(), &counts, complete);

@@ -288,25 +288,10 @@ fn nearest(name: &str) -> Option<&'static str> {
     let plain = name.replace('-', "_");
     let names = KEYS.iter().map(|key| key.name).chain(TABLES);
     names
-        .map(|name| (edits(&plain, name), name))
+        .map(|name| (strsim::levenshtein(&plain, name), name))
         .min()
         .filter(|(edits, key)| *edits <= key.len() / 3)
         .map(|(_, key)| key)
-}
-
-/// Insertions, deletions and substitutions that make one text of the other (V. Levenshtein, 1966).
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in b.iter().enumerate() {
-            let substituted = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// Alerts a week: `3/week`, `1/day`, `10/month`.
@@ -426,11 +411,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edits_are_counted() {
-        assert_eq!(
-            ["", "treshold", "threshold", "hreshodl", "threads"].map(|t| edits(t, "threshold")),
-            [9, 1, 0, 3, 5]
-        );
+    fn the_nearest_setting_is_named() {
         assert_eq!(nearest("treshold"), Some("threshold"));
         assert_eq!(nearest("call-rate"), Some("call_rate"));
         assert_eq!(nearest("result"), None);

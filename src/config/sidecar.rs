@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::{ConfigError, TABLES, edits, found, line_of, parse_table, read_text};
+use super::{ConfigError, TABLES, found, line_of, parse_table, read_text};
 use crate::sink::Sink;
 use crate::source::{Source, listing};
 use crate::watch::MEMORY_MIN;
@@ -132,7 +132,8 @@ fn with_hint(message: &str) -> String {
     let Some((wrong, known)) = names.split_first().filter(|_| message.starts_with("unknown ")) else {
         return message.to_owned();
     };
-    let near = known.iter().map(|name| (edits(&wrong.to_lowercase().replace('-', "_"), name), name)).min();
+    let near =
+        known.iter().map(|name| (strsim::levenshtein(&wrong.to_lowercase().replace('-', "_"), name), name)).min();
     match near.filter(|(edits, name)| *edits <= name.len() / 3) {
         Some((_, name)) => format!("{wrong} is unknown; did you mean {name}?"),
         None => format!("{wrong} is unknown; there are {}", known.join(", ")),

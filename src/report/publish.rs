@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,6 +20,10 @@ use crate::store::{self, SummaryFile};
 const DAYS_BEFORE: i64 = 5;
 const DAYS_AFTER: i64 = 2;
 
+/// The forecast of a picture learns from so many days before its start. More would hardly change the band, and a sidecar
+/// that runs for years has years of them.
+const DAYS_LEARNED: i64 = 56;
+
 /// Draws `charts/` and `report.html` below `root` from its rates and from these records. Returns how many pictures.
 pub fn publish(root: &Path, records: Vec<TrailRecord>, summary: &SummaryFile) -> Result<usize, ReportError> {
     let incidents = pair(records);
@@ -26,7 +31,9 @@ pub fn publish(root: &Path, records: Vec<TrailRecord>, summary: &SummaryFile) ->
     names.extend(names.clone().iter().map(Name::all_calls));
     names.sort();
     names.dedup();
-    let counts = if names.is_empty() { Default::default() } else { rates::read(&root.join("rates"), &names)? };
+    let days = incidents.iter().map(|(start, end)| days_of(start, end.as_ref()));
+    let days = days.reduce(|all, one| *all.start().min(one.start())..=*all.end().max(one.end()));
+    let counts = days.map_or(Ok(Default::default()), |days| rates::read(&root.join("rates"), &names, days))?;
     let data_end = counts.values().filter_map(|series| series.last()).map(|(minute, _)| minute.0 + 1).max();
 
     let charts = root.join("charts");
@@ -83,7 +90,8 @@ pub fn picture_of(root: &Path, shared_event_id: &str) -> Result<Option<Vec<u8>>,
         return Ok(None);
     }
     let name = Name::of_record(&start);
-    let mut counts = rates::read(&root.join("rates"), &[name.clone(), name.all_calls()])?;
+    let mut counts =
+        rates::read(&root.join("rates"), &[name.clone(), name.all_calls()], days_of(&start, end.as_ref()))?;
     let all_calls = name.error_code.is_some().then(|| counts.remove(&name.all_calls())).flatten();
     let series = counts.remove(&name).unwrap_or_default();
     // A day may come to the disk in parts: without the burst itself there is nothing to show.
@@ -125,6 +133,12 @@ pub fn pair(records: Vec<TrailRecord>) -> Vec<(TrailRecord, Option<TrailRecord>)
 /// The minute of a record's time; records are ours or AWS's, so a time that cannot be read is set to 1970.
 pub fn time_of(record: &TrailRecord) -> Minute {
     Minute::parse(&record.event_time).unwrap_or(Minute(0))
+}
+
+/// The days that a picture needs.
+fn days_of(start: &TrailRecord, end: Option<&TrailRecord>) -> RangeInclusive<i64> {
+    let last = end.map_or(time_of(start), time_of).day();
+    time_of(start).day() - DAYS_LEARNED..=last + DAYS_AFTER
 }
 
 fn figure(

@@ -1,7 +1,7 @@
 //! The loop of a sink: lines of `insights.jsonl` in order to its target, again and again until they are taken, and early
 //! words as they come. Knows no target by name, and no detection.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +18,11 @@ use super::journal::{Journal, State};
 use super::mail::Post;
 use super::people::{People, Target};
 use super::records::{Line, Records, note_open};
-use super::request::{Answer, Http, now_s};
+use super::request::{Answer, Http};
 use super::words::Words;
 use super::{Progress, Sink};
 use crate::insight::trail::TrailRecord;
+use crate::source::live::{backoff, now_s};
 
 /// Wait after a request that was not taken, doubled each time up to the most, and anywhere between half of it and all.
 const RETRY: Duration = Duration::from_millis(500);
@@ -73,22 +74,20 @@ struct Settled {
     final_shared_event_id: Option<String>,
 }
 
-/// What each sink is called: by its name, or its kind, from the second of a kind on with a number.
+/// What each sink is called: by its name, or its kind. What was sent is remembered by it, so several of a kind need names:
+/// a number would be another sink's once one is taken out.
 pub fn names(sinks: &[Sink]) -> Result<Vec<String>, String> {
     let mut names: Vec<String> = Vec::new();
-    let mut kinds: BTreeMap<&str, u32> = BTreeMap::new();
     for (place, sink) in sinks.iter().enumerate() {
         let kind = sink.kind().map_err(|error| format!("sink {}: {error}", place + 1))?;
-        let number = kinds.entry(kind).and_modify(|number| *number += 1).or_insert(1);
-        let default = if *number == 1 { kind.to_owned() } else { format!("{kind}-{number}") };
-        let name = sink.name.clone().unwrap_or(default);
+        let name = sink.name.clone().unwrap_or_else(|| kind.to_owned());
         if let Some(file) = &sink.file
             && sinks[..place].iter().any(|other| other.file.as_ref().is_some_and(|other| other.path == file.path))
         {
             return Err(format!("two sinks write {}: each needs a file of its own", file.path.display()));
         }
         if names.contains(&name) {
-            return Err(format!("two sinks are called {name}: give each a name of its own"));
+            return Err(format!("two sinks are called {name}: give each its own, as in name = \"{name}-soc\""));
         }
         names.push(name);
     }
@@ -215,7 +214,7 @@ impl Follower {
             self.progress.failed();
             let (reason, asked) = wait;
             warn!(sink = %self.name, %reason, failures, "an insight was not taken; sending it again");
-            let wait = backoff(failures).max(asked.unwrap_or_default());
+            let wait = backoff(failures, RETRY, RETRY_MAX).max(asked.unwrap_or_default());
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = stop.cancelled() => return,
@@ -342,12 +341,6 @@ impl Follower {
             warn!(sink = %self.name, %reason, "an early word was not taken");
         }
     }
-}
-
-fn backoff(failures: u32) -> Duration {
-    let most = RETRY.saturating_mul(1 << failures.min(10)).min(RETRY_MAX);
-    let share = f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 1_000.0;
-    most.mul_f64(0.5 + share / 2.0)
 }
 
 #[cfg(test)]

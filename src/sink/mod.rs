@@ -84,7 +84,7 @@ pub enum Format {
 #[serde(default, deny_unknown_fields)]
 pub struct Sink {
     /// What logs, metrics and files in the state directory call it: letters, digits, dots and dashes. Default: the
-    /// kind of its target, with a number where there are several. What was sent is remembered by this name.
+    /// kind of its target, for one of a kind. What was sent is remembered by this name.
     pub name: Option<String>,
     /// Sends only what is at least as severe: info, low, medium, high or critical.
     pub severity: Option<Severity>,

@@ -6,11 +6,12 @@ use super::board::Board;
 use super::file::File;
 use super::journal::State;
 use super::ocsf;
-use super::request::{Answer, Http, now_s};
+use super::request::{Answer, Http};
 use super::webhook::Webhook;
 use super::words::Words;
 use super::{Format, Severity};
 use crate::insight::trail::TrailRecord;
+use crate::source::live::now_s;
 
 /// So many open incidents are remembered, for their ends.
 const OPEN_MAX: usize = 10_000;

@@ -12,6 +12,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio_util::bytes::Bytes;
 
+use crate::source::live::now_s;
+
 /// The receiver has so long for an answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -138,11 +140,6 @@ fn wait(text: &str) -> Option<Duration> {
         }
     };
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
-}
-
-/// Seconds since 1970.
-pub fn now_s() -> i64 {
-    chrono::Utc::now().timestamp()
 }
 
 #[cfg(test)]

@@ -29,7 +29,11 @@ impl Template {
                 _ => return Err(format!("{text:?}: a }} without its {{")),
             };
             let place = known.iter().position(|field| *field == name).ok_or_else(|| {
-                let nearest = known.iter().min_by_key(|field| distance(field, name)).copied().unwrap_or_default();
+                let nearest = known
+                    .iter()
+                    .min_by_key(|field| strsim::levenshtein(field, &name.to_lowercase()))
+                    .copied()
+                    .unwrap_or_default();
                 format!("{text:?}: there is no field {{{name}}}; the nearest is {{{nearest}}}")
             })?;
             if !plain.is_empty() {
@@ -53,21 +57,6 @@ impl Template {
         };
         self.0.iter().map(piece).collect()
     }
-}
-
-/// How many characters have to change to make one of the other.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (line, letter) in a.chars().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], line + 1);
-        for (column, other) in b.iter().enumerate() {
-            let changed = corner + usize::from(!letter.eq_ignore_ascii_case(other));
-            corner = row[column + 1];
-            row[column + 1] = changed.min(corner + 1).min(row[column] + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use ring::hmac;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::request::{Answer, Http, now_s};
+use super::request::{Answer, Http};
 use super::{Format, check_url};
 use crate::secret::Secret;
+use crate::source::live::now_s;
 
 /// POSTs each record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::aws::Buckets;
+use super::live;
 use super::notification::S3Object;
 
 /// An object that is not there is asked for so often: names may be late.
@@ -248,11 +249,9 @@ pub fn words<E: ProvideErrorMetadata + std::error::Error + 'static, R: std::fmt:
     }
 }
 
-/// Doubled with each failure, and anywhere between a half and the whole of it, so that many do not come back at once.
+/// How long until the next try.
 pub fn backoff(failures: u32) -> Duration {
-    let most = BACKOFF.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX);
-    let share = f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 1_000.0;
-    most.mul_f64(0.5 + share / 2.0)
+    live::backoff(failures, BACKOFF, BACKOFF_MAX)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What live sources have in common: they hand over [`Feed`]s, in the order in which they became true, and are told
 //! which deliveries are safe. Knows neither what is in an object nor what becomes of it.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -41,4 +43,12 @@ impl Line {
 /// Seconds since 1970.
 pub fn now_s() -> i64 {
     chrono::Utc::now().timestamp()
+}
+
+/// Doubled with each failure up to `longest`, and anywhere between a half and the whole of it, so that many do not come
+/// back at once.
+pub fn backoff(failures: u32, first: Duration, longest: Duration) -> Duration {
+    let most = first.saturating_mul(1 << failures.min(10)).min(longest);
+    let share = f64::from(chrono::Utc::now().timestamp_subsec_micros() % 1_000) / 1_000.0;
+    most.mul_f64(0.5 + share / 2.0)
 }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::{self, File};
+use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 
 use chrono::{NaiveDate, NaiveTime};
@@ -165,13 +166,7 @@ impl RatesWriter {
         let io = |path: &Path, source| StoreError::Io { path: path.display().to_string(), source };
         let Ok(folders) = fs::read_dir(&self.root) else { return Ok(()) };
         for folder in folders.flatten().map(|entry| entry.path()) {
-            let date =
-                folder.file_name().and_then(|name| name.to_str()?.strip_prefix("date=")?.parse::<NaiveDate>().ok());
-            let Some(of) =
-                date.map(|date| Minute::of_second(date.and_time(NaiveTime::MIN).and_utc().timestamp()).day())
-            else {
-                continue;
-            };
+            let Some(of) = day_of(&folder) else { continue };
             let parts = self.open.get(&of).map_or(0, |waiting| waiting.parts);
             let known: Vec<String> = (1..=parts).map(part_name).collect();
             let files = fs::read_dir(&folder).map_err(|error| io(&folder, error))?.flatten().map(|entry| entry.path());
@@ -281,14 +276,20 @@ impl Name {
     }
 }
 
+/// What a folder's name says.
+fn day_of(folder: &Path) -> Option<i64> {
+    let date = folder.file_name()?.to_str()?.strip_prefix("date=")?.parse::<NaiveDate>().ok()?;
+    Some(Minute::of_second(date.and_time(NaiveTime::MIN).and_utc().timestamp()).day())
+}
+
 /// A whole day, or a part of one.
 fn is_part(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     name.starts_with("rates") && name.ends_with(".parquet")
 }
 
-/// Reads the counts of some series from all days below `root`.
-pub fn read(root: &Path, names: &[Name]) -> Result<HashMap<Name, Counts>, StoreError> {
+/// Reads the counts of some series from these days below `root`.
+pub fn read(root: &Path, names: &[Name], days: impl RangeBounds<i64>) -> Result<HashMap<Name, Counts>, StoreError> {
     let mut counts: HashMap<Name, Counts> = names.iter().map(|name| (name.clone(), Vec::new())).collect();
     let io = |path: &Path, source| StoreError::Io { path: path.display().to_string(), source };
     let listed = |folder: &Path| -> Result<Vec<PathBuf>, StoreError> {
@@ -299,7 +300,7 @@ pub fn read(root: &Path, names: &[Name]) -> Result<HashMap<Name, Counts>, StoreE
             .map_err(|error| io(folder, error))
     };
     let mut files = Vec::new();
-    for folder in listed(root)?.iter().filter(|folder| folder.is_dir()) {
+    for folder in listed(root)?.iter().filter(|folder| day_of(folder).is_some_and(|day| days.contains(&day))) {
         files.extend(listed(folder)?.into_iter().filter(|path| is_part(path)));
     }
     files.sort();

@@ -219,14 +219,26 @@ fn next_entry(file: &mut impl Read, left: &mut u64) -> io::Result<Option<(Vec<u8
     Ok(Some((entry, right)))
 }
 
-/// How many bytes the whole entries take. An entry cut short at the end was never promised to anyone.
+/// Whether a whole entry begins anywhere.
+fn holds_an_entry(bytes: &[u8]) -> bool {
+    bytes.windows(HEAD).enumerate().any(|(at, head)| {
+        let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+        (1..=bytes.len() - at - HEAD).contains(&length)
+            && state::checksum(&head[..4]).to_le_bytes() == head[4..8]
+            && state::checksum(&bytes[at + HEAD..][..length]).to_le_bytes() == head[8..]
+    })
+}
+
+/// How many bytes the whole entries take. The last one may be cut short, and after a power cut lack any of its pages: it
+/// was never promised to anyone.
 fn whole(mut file: impl Read, bytes: u64) -> io::Result<Result<u64, &'static str>> {
     let (mut left, mut length) = (bytes, 0);
     while let Some((_, right)) = next_entry(&mut file, &mut left)? {
         if !right {
             let mut rest = Vec::new();
             file.read_to_end(&mut rest)?;
-            if rest.iter().any(|byte| *byte != 0) {
+            // Each entry was on the disk before the next one was begun.
+            if holds_an_entry(&rest) {
                 return Ok(Err(
                     "an entry is damaged and others follow it; the state cannot be trusted: start afresh with an empty directory",
                 ));
@@ -255,6 +267,7 @@ mod tests {
         drop(journal);
         let path = journal_path(folder.path(), 0);
         let whole = fs::read(&path).expect("bytes");
+        let last = whole.len() - HEAD - entries[entries.len() - 1].len();
         let mut kept = 0;
         for cut in 0..=whole.len() {
             fs::write(&path, &whole[..cut]).expect("cut");
@@ -267,12 +280,18 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[place] ^= 4;
             fs::write(&path, &bytes).expect("damaged");
-            // Refused, or, in what might be the last entry, dropped; never another entry.
+            // Refused, or, in the last entry, dropped; never another entry.
             if let Ok(recovered) = Journal::open(folder.path()) {
-                let found = all(recovered.entries);
-                assert!(found.iter().zip(&entries).all(|(a, b)| a == b), "byte {place}");
-                assert!(found.len() < entries.len());
+                assert_eq!(all(recovered.entries)[..], entries[..entries.len() - 1], "byte {place}");
+                assert!(place >= last, "byte {place}");
             }
+        }
+        for (from, to) in (last..=whole.len()).flat_map(|from| (from..=whole.len()).map(move |to| (from, to))) {
+            let mut bytes = whole.clone();
+            bytes[from..to].fill(0);
+            fs::write(&path, &bytes).expect("pages that never came to the disk");
+            let found = all(Journal::open(folder.path()).expect("opened").entries);
+            assert!(found.len() + 1 >= entries.len() && found[..] == entries[..found.len()], "{from} to {to}");
         }
     }
 
