@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -162,6 +163,81 @@ def pushes(highwater, root, trail, expected):
     print("pushed: the same insights")
 
 
+def reloads(highwater, root, trail, expected):
+    """The configuration changes under a running sidecar, for better and for worse; one process all the while."""
+    folder = os.path.join(root, "reloads")
+    inbox, state = os.path.join(folder, "inbox"), os.path.join(folder, "state")
+    os.makedirs(inbox)
+    config, log = os.path.join(folder, "highwater.toml"), os.path.join(folder, "watch.log")
+    keys = sorted(objects(trail), key=os.path.basename)
+    cuts = [len(keys) * share // 100 for share in (0, 80, 95, 98, 100)]
+    parts = [keys[start:end] for start, end in zip(cuts, cuts[1:])]
+    status = f"127.0.0.1:{free_port()}"
+    watch = [highwater, "watch", "--config", config, "--dir", inbox, "--state", state, "--frontier", "delivery"]
+    watch += ["--status", status]
+
+    def configure(names, more=""):
+        sinks = "".join(f'[[sink]]\nname = "{name}"\nfile = {{ path = "{folder}/{name}.jsonl" }}\n' for name in names)
+        # In one step, as editors and Kubernetes do it: nobody reads half a file.
+        with open(config + ".new", "w") as file:
+            file.write(more + sinks)
+        os.replace(config + ".new", config)
+
+    def deliver(part):
+        for key in part:
+            shutil.copy(os.path.join(trail, key), os.path.join(inbox, os.path.basename(key)))
+        copied_s = time.time()
+        until(lambda: 0 <= metric("highwater_source_drained_age_seconds") < time.time() - copied_s - 1, "files are read")
+
+    def metric(name):
+        try:
+            text = requests.get(f"http://{status}/metrics", timeout=5).text
+        except requests.ConnectionError:
+            return -1
+        values = [float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith(name)]
+        return values[0] if values else -1
+
+    def until(holds, what):
+        for _ in range(300):
+            assert process.poll() is None, f"the sidecar ended by itself with {process.returncode}; see {log}"
+            if holds():
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"not within 30 s: {what}; see {log}")
+
+    def said(text, times):
+        until(lambda: open(log).read().count(text) >= times, text)
+        assert open(log).read().count(text) == times, text
+
+    configure(["one"])
+    process = subprocess.Popen(watch, stderr=open(log, "wb"))
+    deliver(parts[0])
+    deliver(parts[1])
+    before = open(os.path.join(state, "insights.jsonl"), "rb").readlines()
+    configure(["one", "two"])
+    said("a new configuration", 1)
+    # Neither what cannot be read nor what cannot be started with changes anything.
+    configure(["one"], "lateness = 3\n[wach]\n")
+    said("keeping the old configuration", 1)
+    configure(["one"], 'lateness = "1d"\n[watch]\nstatus = "999.0.0.1:1"\n')
+    said("keeping the old configuration", 2)
+    deliver(parts[2])
+    configure(["one", "two"])
+    said("a new configuration", 2)
+    process.send_signal(signal.SIGHUP)
+    said("a new configuration", 3)
+    deliver(parts[3])
+    process.terminate()
+    assert process.wait(timeout=25) == 0, log
+    subprocess.run([*watch, "--until-idle", "3s"], check=True, stderr=subprocess.DEVNULL, timeout=60)
+    if open(os.path.join(state, "insights.jsonl"), "rb").read() != expected:
+        sys.exit(f"{state}/insights.jsonl differs from that of a scan")
+    one, two = (open(os.path.join(folder, name + ".jsonl"), "rb").read() for name in ("one", "two"))
+    assert one == expected, "the first sink has all"
+    assert two == expected[len(b"".join(before)) :], "the second sink has what came from its start on"
+    print("reloaded three times: the same insights")
+
+
 def moved(highwater, root, keys, expected, chance):
     """A state that is kept in a bucket: each machine is lost with its disk, and another goes on."""
     s3, sqs = boto3.client("s3"), boto3.client("sqs")
@@ -195,13 +271,25 @@ def moved(highwater, root, keys, expected, chance):
     time.sleep(3)
     for key in keys[:20]:
         sqs.send_message(QueueUrl=queue, MessageBody=message("trail", key, 0))
+    mute = ["mute", "--api", "nothing:AtAll", "--until", "1h", "--reason", "CHG-123", "--state", new]
+    subprocess.run([highwater, *mute], check=True, stdout=subprocess.DEVNULL)
     status = process.wait(timeout=240)
     assert status == 0, f"exit status {status}; see {log.name}"
     assert old.wait(timeout=30) == 1, "the older one goes on writing"
     assert b"another sidecar has taken over" in open(log.name, "rb").read()
+    last = os.path.join(root, "machine-last")
+    process = start(last)
+    assert process.wait(timeout=60) == 0, log.name
+    listed = subprocess.run([highwater, "mute", "--list", "--state", last], capture_output=True, text=True, check=True)
+    assert "CHG-123" in listed.stdout, f"what people muted has not moved: {listed.stdout}"
+    if open(os.path.join(last, "insights.jsonl"), "rb").read() != expected:
+        sys.exit(f"{last}/insights.jsonl differs from that of a scan")
+    # A file of lines is few pieces, however often it grew.
+    pieces = [found["Key"] for found in s3.list_objects_v2(Bucket="states", Prefix="one/lines-")["Contents"]]
+    assert 0 < sum("insights.jsonl" in key for key in pieces) <= 12, pieces
     if open(os.path.join(new, "insights.jsonl"), "rb").read() != expected:
         sys.exit(f"{new}/insights.jsonl differs from that of a scan")
-    print(f"moved to {kills + 2} machines: the same insights")
+    print(f"moved to {kills + 3} machines: the same insights")
 
 
 def main():
@@ -226,6 +314,7 @@ def main():
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     pushes(arguments.highwater, root, trail, expected)
+    reloads(arguments.highwater, root, trail, expected)
 
     port = free_port()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)

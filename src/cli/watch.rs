@@ -21,6 +21,7 @@ use crate::sidecar::{self, Ended, Process};
 use crate::sink::{SEVERITIES, Severity, Sink, Webhook};
 use crate::source::watched::{Dir, Http, S3, Source, Sqs};
 use crate::source::{STDIN, listing};
+use crate::store::state;
 use crate::watch::{Clock, Options, Watch};
 
 /// How late an event may be delivered, in minutes, before the minute it belongs to is judged.
@@ -288,9 +289,17 @@ fn sinks(arguments: &Arguments) -> anyhow::Result<Vec<Sink>> {
     let severity = arguments.webhook_severity.as_deref().and_then(Severity::parse);
     let sink = |url: &String| -> anyhow::Result<Sink> {
         let webhook = Webhook { url: Some(url.clone()), secret: secret(WEBHOOK_SECRET)?, ..Webhook::default() };
-        Ok(Sink { severity, webhook: Some(webhook), ..Sink::default() })
+        Ok(Sink { name: Some(name_of(url)), severity, webhook: Some(webhook), ..Sink::default() })
     };
     arguments.webhook.iter().map(sink).collect()
+}
+
+/// Under which it is remembered what a URL has been sent: the same whatever other flags there are.
+fn name_of(url: &str) -> String {
+    let uri: http::Uri = url.parse().unwrap_or_default();
+    let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    let host: String = uri.host().unwrap_or_default().chars().filter(plain).take(40).collect();
+    format!("webhook-{host}-{:08x}", state::checksum(url.as_bytes()))
 }
 
 /// Words for people, JSON for machines.

@@ -219,9 +219,9 @@ impl Series {
         self.last = minute;
         self.age_callers(minute, context.callers);
         let recent = self.recent.get_or_insert_default();
-        if recent.is_empty() {
+        if recent.len() + cell.callers.len() > recent.capacity() {
             // Most series are called once an hour or less.
-            recent.reserve_exact(cell.callers.len());
+            recent.reserve_exact(cell.callers.len() + recent.len() / 8);
         }
         recent.extend(cell.callers.iter().map(|&(caller, count)| Recent { minute, caller, count }));
 

@@ -114,6 +114,10 @@ pub struct Judge {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Withheld(Vec<HourMax>);
 
+/// Minutes with calls in the last hour from which on working the references out for each costs more than the room to
+/// remember them.
+const REMEMBERED_FROM: usize = 12;
+
 /// What is needed only within two hours of calls.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Hot {
@@ -127,7 +131,7 @@ struct Hot {
     /// Largest sums of the hour of `last` so far; and those that an incident keeps from being a record.
     hour_max: [u32; 4],
     withheld_max: [u32; 4],
-    /// Of the hour named; they change only between hours. Most series have too few calls in an hour to need them.
+    /// Of the hour named; they change only between hours. Kept where they are asked for often enough.
     #[serde(skip)]
     references: Option<Box<(u32, References)>>,
 }
@@ -147,9 +151,9 @@ impl Hot {
         self.recent.drain(..gone as usize);
         self.begins.iter_mut().for_each(|begin| *begin -= gone);
         if count > 0 {
-            if self.recent.capacity() == 0 {
-                // Most series are called once an hour or less.
-                self.recent.reserve_exact(1);
+            if self.recent.len() == self.recent.capacity() {
+                // Most series are called few times an hour, and there are many of them.
+                self.recent.reserve_exact(1 + self.recent.len() / 8);
             }
             self.recent.push_back((minute, count));
             self.sums.iter_mut().for_each(|sum| *sum = sum.saturating_add(count));
@@ -189,11 +193,11 @@ impl Judge {
             return None;
         }
         let hour = minute / 60;
-        let known = hot.references.get_or_insert_with(|| Box::new((hour, self.history.references(hour))));
-        if known.0 != hour {
-            **known = (hour, self.history.references(hour));
-        }
-        let mut references = known.1;
+        let mut references = match &mut hot.references {
+            Some(known) if known.0 == hour => known.1,
+            _ if hot.recent.len() < REMEMBERED_FROM => self.history.references(hour),
+            known => known.insert(Box::new((hour, self.history.references(hour)))).1,
+        };
         if let Some(lent) = lent {
             references.raise(lent.ln_record);
         }

@@ -551,9 +551,11 @@ mod tests {
             pagerduty: Some(PagerDuty { routing_key: routing_key.clone(), url: None }),
             ..Sink::default()
         };
-        let followers = open(vec![duty(None), duty(Some("night")), duty(None)], &insights, 0).expect("opened");
+        let followers = open(vec![duty(None), duty(Some("night"))], &insights, 0).expect("opened");
         let names: Vec<&str> = followers.iter().map(Follower::name).collect();
-        assert_eq!(names, ["pagerduty", "night", "pagerduty-3"]);
+        assert_eq!(names, ["pagerduty", "night"]);
+        let unnamed = open(vec![duty(None), duty(None)], &insights, 0);
+        assert!(unnamed.is_err_and(|error| error.to_string().contains("called pagerduty")));
         let twice = open(vec![duty(Some("a")), duty(Some("a"))], &insights, 0);
         assert!(twice.is_err_and(|error| error.to_string().contains("called a")));
         let wrong = open(vec![duty(None), Sink::default()], &insights, 0);
