@@ -2,8 +2,8 @@
 //! so; and the snapshot that lets the entries before it go. One process at a time, by a lock. Knows bytes, not what
 //! they mean.
 //!
-//! In the directory: `lock`, `snapshot`, and `journal-N`, whose entries came after the snapshot that names `N`. An entry is its length and
-//! the CRC-32 of its bytes, both 32 bits, least significant first, then the bytes.
+//! In the directory: `lock`, `snapshot`, and `journal-N`, whose entries came after the snapshot that names `N`. An entry is
+//! its length, the CRC-32 of that, the CRC-32 of its bytes, each 32 bits, least significant first, then the bytes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
