@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::source::aws::{Buckets, config, for_uploads};
-use crate::source::bucket::words;
+use crate::source::bucket::{is_final, words};
 use crate::store::state;
 
 /// A snapshot, and what it relies on.
@@ -44,6 +44,15 @@ const NOT_COPIED: [&str; 6] = ["lock", "mutes.lock", SNAPSHOT, "summary.json", "
 #[derive(Debug, thiserror::Error)]
 #[error("another sidecar has taken over s3://{0}; this one ends, and nothing is lost")]
 pub struct TakenOver(String);
+
+/// The bucket did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{words}")]
+pub struct Failed {
+    words: String,
+    /// Asking again may help.
+    pub is_passing: bool,
+}
 
 /// What a snapshot consists of: written last, and only where there is none.
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -69,6 +78,8 @@ pub struct Mirror {
     /// Which snapshot the bucket has, and how much of the journal after it.
     number: Option<u64>,
     manifest: Manifest,
+    /// What is to be written under a number next: the same bytes until it is known that they are there.
+    next: Option<(u64, Manifest)>,
     journal_bytes: u64,
     notes: BTreeMap<String, (SystemTime, u64)>,
     noted: Option<Instant>,
@@ -84,6 +95,7 @@ impl Mirror {
             directory: directory.to_owned(),
             number: None,
             manifest: Manifest::default(),
+            next: None,
             journal_bytes: 0,
             notes: BTreeMap::new(),
             noted: None,
@@ -157,16 +169,16 @@ impl Mirror {
             if let Some(before) = self.number {
                 self.close(before).await?;
             }
-            let before = self.manifest.clone();
-            for name in LINES {
-                self.follow_lines(number, name).await?;
-            }
-            self.manifest.state = format!("state-{number}/{}", Uuid::new_v4().simple());
-            self.put(&self.manifest.state, self.read(SNAPSHOT, 0, u64::MAX)?).await?;
-            let manifest = serde_json::to_vec(&self.manifest)?;
-            if !self.create(&format!("snapshot-{number}"), manifest.into()).await? {
+            let manifest = match self.next.take().filter(|(of, _)| *of == number) {
+                Some((_, manifest)) => manifest,
+                None => self.follow_snapshot(number).await?,
+            };
+            self.next = Some((number, manifest.clone()));
+            if !self.create(&format!("snapshot-{number}"), serde_json::to_vec(&manifest)?.into()).await? {
                 bail!(self.taken_over());
             }
+            self.next = None;
+            let before = std::mem::replace(&mut self.manifest, manifest);
             (self.number, self.journal_bytes) = (Some(number), 0);
             self.forget_older(number, &before).await;
         }
@@ -185,10 +197,21 @@ impl Mirror {
         Ok(())
     }
 
+    /// Puts what a snapshot consists of into the bucket, all but its manifest.
+    async fn follow_snapshot(&self, number: u64) -> anyhow::Result<Manifest> {
+        let mut manifest = Manifest::default();
+        for name in LINES {
+            manifest.lines.insert(name.to_owned(), self.follow_lines(number, name).await?);
+        }
+        manifest.state = format!("state-{number}/{}", Uuid::new_v4().simple());
+        self.put(&manifest.state, self.read(SNAPSHOT, 0, u64::MAX)?).await?;
+        Ok(manifest)
+    }
+
     /// Puts what a file of lines has beyond its pieces into the bucket, together with the last of them while these are no
     /// larger: so their number grows with the logarithm of the file. What is taken out stays where it is, for the
     /// snapshot before.
-    async fn follow_lines(&mut self, number: u64, name: &str) -> anyhow::Result<()> {
+    async fn follow_lines(&self, number: u64, name: &str) -> anyhow::Result<Vec<Piece>> {
         let path = self.directory.join(name);
         let end = fs::metadata(&path).with_context(|| path.display().to_string())?.len();
         let mut pieces = self.manifest.lines.get(name).cloned().unwrap_or_default();
@@ -209,8 +232,7 @@ impl Mirror {
             pieces.push(Piece { key, bytes: length });
             start += length;
         }
-        self.manifest.lines.insert(name.to_owned(), pieces);
-        Ok(())
+        Ok(pieces)
     }
 
     async fn fetch_lines(&self, name: &str, pieces: &[Piece]) -> anyhow::Result<()> {
@@ -338,7 +360,10 @@ impl Mirror {
     async fn get(&self, key: &str) -> anyhow::Result<Bytes> {
         let object = self.client.get_object().bucket(&self.bucket).key(key).send().await;
         let object = object.map_err(|error| self.failed("reading", key, &error))?;
-        let bytes = object.body.collect().await.with_context(|| format!("reading s3://{}/{key}", self.bucket))?;
+        let bytes = object.body.collect().await.map_err(|error| {
+            let words = format!("reading s3://{}/{key}: the answer broke off: {error}", self.bucket);
+            Failed { words, is_passing: true }
+        })?;
         Ok(bytes.into_bytes())
     }
 
@@ -369,6 +394,8 @@ impl Mirror {
         key: &str,
         error: &SdkError<E>,
     ) -> anyhow::Error {
-        anyhow!("{what} s3://{}/{key}: {}", self.bucket, words(error))
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        let words = format!("{what} s3://{}/{key}: {}", self.bucket, words(error));
+        Failed { words, is_passing: !is_final(status, error.code()) }.into()
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 use crate::event::{MINUTES_PER_DAY, Minute, ObjectName};
 use crate::http::Server;
 use crate::insight::State;
-use crate::mirror::{Mirror, TakenOver};
+use crate::mirror::{Failed, Mirror, TakenOver};
 use crate::sink::{self, Copy, EARLY_MAX, Sink};
 use crate::source::listing::Listing;
 use crate::source::live::{Feed, Line, Ticket, now_s};
@@ -62,6 +62,9 @@ const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9184
 /// Longest wait for receivers, for sources and for the server together to end: whoever sent SIGTERM kills after a while.
 const LAST_WORDS: Duration = Duration::from_secs(15);
 
+/// So long, of the time that whoever sent SIGTERM gives, a bucket may take for the last of the journal, and for a snapshot.
+const LAST_FOLLOW: Duration = Duration::from_secs(5);
+
 /// Whoever waits for a bucket says so often that it is alive.
 const TURN_EVERY: Duration = Duration::from_secs(5);
 
@@ -85,6 +88,7 @@ struct Outlets {
     early: Vec<EarlyLine>,
     mirror: Option<Mirror>,
     runtime: tokio::runtime::Handle,
+    stop: CancellationToken,
 }
 
 /// Early words on their way to a receiver, and what became of some: those wait while it lags behind.
@@ -147,7 +151,18 @@ impl Process {
     pub fn fetch(&self, place: (String, String), role_arn: Option<&str>, directory: &Path) -> anyhow::Result<Mirror> {
         self.runtime.block_on(async {
             let mut mirror = Mirror::new(place, role_arn, directory).await;
-            mirror.fetch().await?;
+            let mut wait = RETRY;
+            while let Err(error) = mirror.fetch().await {
+                if self.stop.is_cancelled() || !error.downcast_ref().is_some_and(|failed: &Failed| failed.is_passing) {
+                    return Err(error);
+                }
+                warn!("the state cannot be fetched; trying again: {error:#}");
+                tokio::select! {
+                    () = self.stop.cancelled() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+                wait = (wait * 2).min(RETRY_MAX);
+            }
             Ok(mirror)
         })
     }
@@ -223,12 +238,19 @@ fn run(
     status.set_ready(true);
     tell_manager(NotifyState::Ready);
 
-    let mut outlets =
-        Outlets { copy, provisional, end, early, mirror: options.mirror, runtime: runtime.handle().clone() };
+    let mut outlets = Outlets {
+        copy,
+        provisional,
+        end,
+        early,
+        mirror: options.mirror,
+        runtime: runtime.handle().clone(),
+        stop: stop.clone(),
+    };
     if outlets.mirror.is_some() {
         // With a snapshot of its own it takes the place of whoever wrote to the bucket before.
         watch.take_snapshot().context("the first snapshot")?;
-        outlets.follow(&watch, &status)?;
+        outlets.follow_while(&watch, &status, || !stop.is_cancelled())?;
     }
     let (mut bytes, mut waiting_since) = (0, None::<Instant>);
     let mut last_delivery_s = now_s();
@@ -311,10 +333,17 @@ fn run(
         }
         info!("{}", if ended == Ended::Done { "ending" } else { "ending, to start again" });
         watch.commit(None).context("the last commit")?;
-        outlets.follow(&watch, &status)?;
-        settle(&mut known);
+        let by = Instant::now() + LAST_FOLLOW;
+        let patient = || Instant::now() < by || (ended == Ended::Changed && !stop.is_cancelled());
+        let is_followed = outlets.follow_while(&watch, &status, patient)?;
+        if is_followed {
+            settle(&mut known);
+        }
         watch.take_snapshot().context("the last snapshot")?;
-        outlets.follow(&watch, &status)?;
+        // With what was just followed it can be done without.
+        if !is_followed || !outlets.follow_while(&watch, &status, patient)? {
+            warn!("the bucket has the state as it was a moment ago: what it lacks comes again, or is in its journal");
+        }
     }
     outlets.end.send_replace(watch.insights_bytes());
     catch_up(outlets.copy.as_mut(), &watch)?;
@@ -442,19 +471,8 @@ fn commit(
             }
         }
     }
-    while let Err(error) = outlets.follow(watch, status) {
-        status.set_ready(false);
-        status.turn();
-        status.update(|figures| figures.commit_failures += 1);
-        error!("what was received cannot be put into the bucket; nothing more is taken in until it can: {error:#}");
-        if error.is::<TakenOver>() {
-            return Err(error);
-        }
-        std::thread::sleep(wait);
-        wait = (wait * 2).min(RETRY_MAX);
-        if stop.is_cancelled() {
-            return Ok(());
-        }
+    if !outlets.follow_while(watch, status, || !stop.is_cancelled())? {
+        return Ok(());
     }
     status.set_ready(true);
     settle(known);
@@ -482,17 +500,43 @@ fn commit(
 }
 
 impl Outlets {
+    /// The same until it works; false once `patient` says that it is enough.
+    fn follow_while(&mut self, watch: &Watch, status: &Status, patient: impl Fn() -> bool) -> anyhow::Result<bool> {
+        let mut wait = RETRY;
+        while let Err(error) = self.follow(watch, status) {
+            status.set_ready(false);
+            status.turn();
+            status.update(|figures| figures.commit_failures += 1);
+            error!("what was received cannot be put into the bucket; nothing more is taken in until it can: {error:#}");
+            if error.is::<TakenOver>() {
+                return Err(error);
+            }
+            if !patient() {
+                return Ok(false);
+            }
+            std::thread::sleep(wait);
+            wait = (wait * 2).min(RETRY_MAX);
+        }
+        status.set_ready(true);
+        Ok(true)
+    }
+
     /// What is safe on the disk is put where it is safe from the loss of the disk too.
     fn follow(&mut self, watch: &Watch, status: &Status) -> anyhow::Result<()> {
         let Some(mirror) = &mut self.mirror else { return Ok(()) };
         self.runtime.block_on(async {
             let mut turn = tokio::time::interval_at(tokio::time::Instant::now() + TURN_EVERY, TURN_EVERY);
+            let mut told_to_end = std::pin::pin!(async {
+                self.stop.cancelled().await;
+                tokio::time::sleep(LAST_FOLLOW).await;
+            });
             let mut following = std::pin::pin!(mirror.follow(watch.journal_number()));
             loop {
                 tokio::select! {
                     followed = &mut following => return followed,
                     // A bucket that does not answer is not our death.
                     _ = turn.tick() => status.turn(),
+                    () = &mut told_to_end => bail!("told to end while the bucket does not answer"),
                 }
             }
         })

@@ -12,6 +12,7 @@ import base64
 import gzip
 import hashlib
 import hmac
+import http.client
 import http.server
 import json
 import logging
@@ -238,16 +239,56 @@ def reloads(highwater, root, trail, expected):
     print("reloaded three times: the same insights")
 
 
+class Lossy(http.server.BaseHTTPRequestHandler):
+    """Passes requests on, and now and then loses the answers to a few writes in a row: more than the SDK repeats."""
+
+    protocol_version = "HTTP/1.1"
+    backend, writes, lost = 0, 0, 0
+
+    def forward(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        skipped = ("connection", "transfer-encoding", "content-length", "date", "server")
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in skipped}
+        connection = http.client.HTTPConnection("127.0.0.1", Lossy.backend, timeout=60)
+        connection.request(self.command, self.path, body or None, headers)
+        answer = connection.getresponse()
+        status, content = answer.status, answer.read()
+        if self.command == "PUT":
+            Lossy.writes += 1
+            if Lossy.writes % 25 < 5:
+                Lossy.lost += 1
+                status, content = 500, b"<Error><Code>InternalError</Code></Error>"
+        self.send_response(status)
+        for name, value in answer.getheaders():
+            if name.lower() not in skipped:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = forward
+
+    def log_message(self, *_):
+        pass
+
+
 def moved(highwater, root, keys, expected, chance):
     """A state that is kept in a bucket: each machine is lost with its disk, and another goes on."""
     s3, sqs = boto3.client("s3"), boto3.client("sqs")
     s3.create_bucket(Bucket="states")
     queue = sqs.create_queue(QueueName="moved")["QueueUrl"]
     log = open(os.path.join(root, "moved.log"), "wb")
+    lossy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Lossy)
+    # Who is killed hears no answer.
+    lossy.handle_error = lambda *_: None
+    Lossy.backend = int(os.environ["AWS_ENDPOINT_URL"].rsplit(":", 1)[1])
+    threading.Thread(target=lossy.serve_forever, daemon=True).start()
+    environment = dict(os.environ, AWS_ENDPOINT_URL=f"http://127.0.0.1:{lossy.server_port}")
 
     def start(state):
         watch = ["watch", "--sqs", queue, "--state", state, "--mirror", "s3://states/one", "--frontier", "delivery"]
-        return subprocess.Popen([highwater, *watch, "--until-idle", "12s"], stderr=log)
+        return subprocess.Popen([highwater, *watch, "--until-idle", "12s"], stderr=log, env=environment)
 
     def announce():
         for key in shuffled(keys, chance):
@@ -289,7 +330,8 @@ def moved(highwater, root, keys, expected, chance):
     assert 0 < sum("insights.jsonl" in key for key in pieces) <= 12, pieces
     if open(os.path.join(new, "insights.jsonl"), "rb").read() != expected:
         sys.exit(f"{new}/insights.jsonl differs from that of a scan")
-    print(f"moved to {kills + 3} machines: the same insights")
+    assert Lossy.lost > 4
+    print(f"moved to {kills + 3} machines, {Lossy.lost} answers of the bucket lost: the same insights")
 
 
 def main():

@@ -402,6 +402,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_muted_after_its_early_word_is_still_closed() {
+        let mut early = record();
+        early.highwater.as_mut().expect("ours").provisional = true;
+        let mut board = Board::default();
+        board.take(&early, true, None, NOW_S);
+        assert_eq!(told(&mut board, None, NOW_S).len(), 1);
+        // The mute came between: filters want neither the start nor the end any more.
+        board.take(&record(), false, None, NOW_S);
+        assert_eq!(told(&mut board, None, NOW_S).len(), 1, "it is final, not withdrawn");
+        board.take(&end(), false, None, NOW_S);
+        let thread = board.due(None, NOW_S).expect("the end is told");
+        assert!(thread.is_over() && !thread.is_provisional() && thread.end_s().is_some());
+    }
+
+    #[test]
     fn what_is_too_much_for_an_hour_is_told_together() {
         let mut board = Board::default();
         for id in ["1", "2", "3", "4", "5"] {

@@ -228,7 +228,7 @@ fn elsewhere<E>(error: &SdkError<E, HttpResponse>, region: Option<&str>) -> Opti
 
 /// Whether asking again changes nothing: the request itself is at fault, not the service (429 and 408 pass), nor the
 /// keys that it was signed with.
-fn is_final(status: Option<u16>, code: Option<&str>) -> bool {
+pub fn is_final(status: Option<u16>, code: Option<&str>) -> bool {
     matches!(status, Some(400..=407 | 409..=428)) && code.is_none_or(|code| !PASSING.contains(&code))
 }
 
