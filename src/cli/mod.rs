@@ -100,10 +100,23 @@ pub fn main() -> ExitCode {
         Ok(Ending::Partial) => ExitCode::from(4),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("highwater: {error:#}");
+            eprintln!("highwater: {}", told(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes; one that has its cause in its own words already does not say it twice.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// The reader of our output has seen enough, as `head` does: that is no failure.

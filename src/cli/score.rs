@@ -81,7 +81,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
             Ok(scored) => scored,
             Err(error) if arguments.files.len() == 1 => return Err(error),
             Err(error) => {
-                eprintln!("highwater: {error:#}");
+                eprintln!("highwater: {}", super::told(&error));
                 failed += 1;
                 continue;
             }

@@ -154,7 +154,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
                     None
                 }
                 Err(error) => {
-                    error!("keeping the old configuration: {error:#}");
+                    error!("keeping the old configuration: {}", super::told(&error));
                     None
                 }
             };
@@ -176,7 +176,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
             }
             (Err(error), _) => match earlier.take() {
                 Some(earlier) => {
-                    error!("going back to the old configuration: {error:#}");
+                    error!("going back to the old configuration: {}", super::told(&error));
                     plan = earlier;
                 }
                 None => return Err(error),

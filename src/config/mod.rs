@@ -288,7 +288,7 @@ fn nearest(name: &str) -> Option<&'static str> {
     let plain = name.replace('-', "_");
     let names = KEYS.iter().map(|key| key.name).chain(TABLES);
     names
-        .map(|name| (strsim::levenshtein(&plain, name), name))
+        .map(|name| (strsim::osa_distance(&plain, name), name))
         .min()
         .filter(|(edits, key)| *edits <= key.len() / 3)
         .map(|(_, key)| key)
@@ -413,6 +413,7 @@ mod tests {
     #[test]
     fn the_nearest_setting_is_named() {
         assert_eq!(nearest("treshold"), Some("threshold"));
+        assert_eq!(nearest("mdoel"), Some("model"));
         assert_eq!(nearest("call-rate"), Some("call_rate"));
         assert_eq!(nearest("result"), None);
     }

@@ -133,7 +133,7 @@ fn with_hint(message: &str) -> String {
         return message.to_owned();
     };
     let near =
-        known.iter().map(|name| (strsim::levenshtein(&wrong.to_lowercase().replace('-', "_"), name), name)).min();
+        known.iter().map(|name| (strsim::osa_distance(&wrong.to_lowercase().replace('-', "_"), name), name)).min();
     match near.filter(|(edits, name)| *edits <= name.len() / 3) {
         Some((_, name)) => format!("{wrong} is unknown; did you mean {name}?"),
         None => format!("{wrong} is unknown; there are {}", known.join(", ")),

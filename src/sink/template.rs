@@ -31,7 +31,7 @@ impl Template {
             let place = known.iter().position(|field| *field == name).ok_or_else(|| {
                 let nearest = known
                     .iter()
-                    .min_by_key(|field| strsim::levenshtein(field, &name.to_lowercase()))
+                    .min_by_key(|field| strsim::osa_distance(field, &name.to_lowercase()))
                     .copied()
                     .unwrap_or_default();
                 format!("{text:?}: there is no field {{{name}}}; the nearest is {{{nearest}}}")

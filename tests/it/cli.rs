@@ -187,6 +187,10 @@ fn wrong_usage_and_missing_input_have_their_own_statuses() {
     assert_eq!(status(&missing), 1);
     assert!(String::from_utf8_lossy(&missing.stderr).contains("no/such/place"));
     assert_eq!(status(&highwater(&["scan", "no-such-*.json"], b"")), 1);
+    // A cause is told once.
+    let unread = highwater(&["validate", "no-such.toml"], b"");
+    let words = String::from_utf8_lossy(&unread.stderr);
+    assert_eq!((status(&unread), words.matches("No such file").count()), (1, 1), "{words}");
 }
 
 #[test]

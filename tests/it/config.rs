@@ -253,6 +253,7 @@ fn what_the_sidecar_reads_is_checked_and_told_by_line() {
     assert_eq!(parse("threads = 3\n").expect("only settings"), Sidecar::default());
     for (text, line, part) in [
         ("[watch]\nstat = \"x\"\n", 2, "did you mean state?"),
+        ("[watch]\nstaet = \"x\"\n", 2, "did you mean state?"),
         ("\n[[source]]\nsqz = { url = \"x\" }\n", 3, "did you mean sqs?"),
         ("[[source]]\nsqs = { uri = \"x\" }\n", 2, "did you mean url?"),
         ("[[source]]\nsqs = {}\n", 2, "missing field `url`"),
