@@ -320,7 +320,7 @@ def moved(highwater, root, keys, expected, chance):
     assert b"another sidecar has taken over" in open(log.name, "rb").read()
     last = os.path.join(root, "machine-last")
     process = start(last)
-    assert process.wait(timeout=60) == 0, log.name
+    assert process.wait(timeout=240) == 0, log.name
     listed = subprocess.run([highwater, "mute", "--list", "--state", last], capture_output=True, text=True, check=True)
     assert "CHG-123" in listed.stdout, f"what people muted has not moved: {listed.stdout}"
     if open(os.path.join(last, "insights.jsonl"), "rb").read() != expected:
