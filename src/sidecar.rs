@@ -323,9 +323,9 @@ fn run(
         }
     }
     tell_manager(if ended == Ended::Done { NotifyState::Stopping } else { NotifyState::Reloading });
-    if is_idle {
+    let is_safe = if is_idle {
         info!("idle: closing what is open");
-        commit(&mut watch, &stop, Watch::finish, &mut known, &status, &mut outlets)?;
+        commit(&mut watch, &stop, Watch::finish, &mut known, &status, &mut outlets)?
     } else {
         // What the sources had handed over need not come again; of standard input it could not.
         while let Ok((place, feed)) = inbox.try_recv() {
@@ -344,9 +344,13 @@ fn run(
         if !is_followed || !outlets.follow_while(&watch, &status, patient)? {
             warn!("the bucket has the state as it was a moment ago: what it lacks comes again, or is in its journal");
         }
+        is_followed
+    };
+    // Nobody is told what another machine would not know of.
+    if is_safe {
+        outlets.end.send_replace(watch.insights_bytes());
+        catch_up(outlets.copy.as_mut(), &watch)?;
     }
-    outlets.end.send_replace(watch.insights_bytes());
-    catch_up(outlets.copy.as_mut(), &watch)?;
     // What receivers have not taken by then waits for the next start.
     let mut mirror = outlets.mirror.take();
     drop(outlets);
@@ -405,7 +409,8 @@ fn take(watch: &mut Watch, source: &mut Known, feed: Feed, status: &Status) -> u
     0
 }
 
-/// Commits, again and again while the disk does not take it; then the sources are told what is safe.
+/// Commits, again and again while the disk does not take it; then the sources are told what is safe. False where it was
+/// told to end before that.
 fn commit(
     watch: &mut Watch,
     stop: &CancellationToken,
@@ -413,7 +418,7 @@ fn commit(
     known: &mut [Known],
     status: &Status,
     outlets: &mut Outlets,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let mut wait = RETRY;
     loop {
         match what(watch) {
@@ -466,13 +471,13 @@ fn commit(
                 std::thread::sleep(wait);
                 wait = (wait * 2).min(RETRY_MAX);
                 if stop.is_cancelled() {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
         }
     }
     if !outlets.follow_while(watch, status, || !stop.is_cancelled())? {
-        return Ok(());
+        return Ok(false);
     }
     status.set_ready(true);
     settle(known);
@@ -496,7 +501,7 @@ fn commit(
     if let Err(error) = catch_up(outlets.copy.as_mut(), watch) {
         error!(%error, "the copy of the insights cannot be written; trying again with the next commit");
     }
-    Ok(())
+    Ok(true)
 }
 
 impl Outlets {
