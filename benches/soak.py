@@ -4,8 +4,9 @@
 
   soak.py HIGHWATER SCRATCH_DIRECTORY [--rate 5000] [--series 200000] [--minutes 30] [--lateness 30m] [--memory 256MiB]
 
-First a past is learned in which the busy series are as busy at this time of day, so that there are verdicts and what is
-usual is no alarm. Then events are pushed over HTTP as
+First a past of three days is learned in which the busy series are as busy at this time of day and all others are called
+in most hours, so that there are verdicts, what is usual is no alarm, and each series has learned its records and its
+season. Then events are pushed over HTTP as
 they happen, gzipped, up to five minutes late. One series in ten is busy, the others are hardly ever called. Every ten
 seconds somebody new bursts: 2,000 calls in one object; the time from its arrival to the provisional line is taken. Every
 minute a line: seconds of CPU per second, resident memory, how far the frontier is behind.
@@ -46,8 +47,9 @@ def stamp_of(second):
 
 
 def learn(arguments, state, chance):
-    """Three days with an hour like those to come, at the time of day of the run, and a few calls of each series on the
-    first; so nothing in it is unusual. Without event IDs, so that equal lines are equal calls, quickly written."""
+    """Three days with an hour like those to come, at the time of day of the run. The series that are not busy have in
+    three hours around it as many calls in a minute as they will have in an hour, and one call in each of most others.
+    Without event IDs, so that equal lines are equal calls, quickly written."""
     folder = os.path.join(arguments.scratch, "past")
     os.makedirs(folder, exist_ok=True)
     now = int(time.time()) // 60 * 60
@@ -64,14 +66,20 @@ def learn(arguments, state, chance):
         cut = text.index('"eventID"')
         return (text[:cut] + text[text.index('"eventType"') :]).encode()
 
-    for first in range(0, arguments.series, 50_000):
-        some = range(first, min(first + 50_000, arguments.series))
-        write(line(series, now - DAYS * 86_400 + chance.randrange(3_600)) for series in some for _ in range(3))
     # What each series gets in a minute of the run, as a Poisson number by its rate.
     busy = arguments.series // 10
+    per_hour = arguments.rate * 3_600 * 0.1 / arguments.series
+    epoch = stamp_of(0).encode()
+    for first in range(busy, arguments.series, 10_000):
+        lines = [line(series, 0) for series in range(first, min(first + 10_000, arguments.series))]
+        for hour in range(-DAYS * 24, -2):
+            near = (hour + 1) % 24 <= 2
+            if near or chance.random() < 0.8:
+                stamp = stamp_of(now + hour * 3_600 + chance.randrange(60) * 60).encode()
+                times = round(per_hour + 3 * per_hour**0.5) if near else 1
+                write(text.replace(epoch, stamp) * times for text in lines)
     per_minute = arguments.rate * 60 * 0.9 / busy + arguments.rate * 60 * 0.1 / arguments.series
     lines = [line(series, 0) for series in range(busy)]
-    epoch = stamp_of(0).encode()
     for day, minute in itertools.product(range(DAYS, 0, -1), range(-6, 55)):
         stamp = stamp_of(now - day * 86_400 + minute * 60).encode()
         for first in range(0, busy, 10_000):
@@ -79,7 +87,7 @@ def learn(arguments, state, chance):
             write(text.replace(epoch, stamp) * count for text, count in zip(lines[first : first + 10_000], counts))
     watch = [arguments.highwater, "watch", "--dir", folder, "--state", state, "--frontier", "clock", "--lateness", "120m"]
     process = subprocess.Popen(watch + ["--status", f"127.0.0.1:{arguments.port + 1}"], stderr=subprocess.DEVNULL)
-    for _ in range(600):
+    for _ in range(1_800):
         time.sleep(1)
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{arguments.port + 1}/metrics") as answer:

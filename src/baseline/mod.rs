@@ -139,7 +139,7 @@ pub struct Baseline {
 impl Baseline {
     /// How much memory it takes beside itself.
     pub fn heap_bytes(&self) -> usize {
-        self.season.as_ref().map_or(0, |season| season.bytes())
+        self.season.as_ref().map_or(0, |_| size_of::<Season>())
     }
 
     /// Counts a minute. Minutes come in ascending order; those without calls need not come.
@@ -160,9 +160,9 @@ impl Baseline {
         if self.hour != 0 && hour > self.hour {
             let mut later = self.clone();
             later.roll_to(hour, peers);
-            later.predictive(hour, peers.prior)
+            later.predictive(hour, peers)
         } else {
-            self.predictive(hour, peers.prior)
+            self.predictive(hour, peers)
         }
     }
 
@@ -171,8 +171,9 @@ impl Baseline {
         if hour == self.hour { self.sum as u64 } else { 0 }
     }
 
-    fn predictive(&self, hour: u32, prior: Prior) -> Predictive {
-        let factor = self.season.as_ref().map_or(1.0, |season| season.factor(hour));
+    fn predictive(&self, hour: u32, peers: Peers) -> Predictive {
+        let Peers { prior, seasons } = peers;
+        let factor = self.season.as_ref().map_or(1.0, |season| season.factor(hour, seasons));
         let best = self.levels.iter().map(|level| level.ln_weight).fold(f32::MIN, f32::max);
         let mut parts = self.levels.map(|level| {
             let events = f64::from(level.events) + prior.events;
@@ -203,7 +204,7 @@ impl Baseline {
     /// counting up to `minute` with `count` calls not yet learned. For the hour that [`Baseline::advance`] came to.
     pub fn ln_ramp(&self, minute: Minute, count: u64, peers: Peers) -> f64 {
         let elapsed = (minute.0.rem_euclid(60) + 1) as f64 / MINUTES_PER_HOUR;
-        let predictive = self.predictive(self.hour, peers.prior);
+        let predictive = self.predictive(self.hour, peers);
         let evidence = Self::ramp_evidence(&predictive, f64::from(self.sum) + count as f64, elapsed);
         (f64::from(self.ln_ramp).exp().ln_1p() + evidence.min(LN_RAMP_STEP_MAX)).clamp(0.0, LN_RAMP_MAX)
     }
@@ -244,8 +245,8 @@ impl Baseline {
     /// silent).
     fn learn_hours(&mut self, hours: u32, sum: f64, squares: f64, peers: Peers) {
         let span = f64::from(hours);
-        let predictive = self.predictive(self.hour, peers.prior);
-        let factor = self.season.as_ref().map_or(1.0, |season| season.factor(self.hour));
+        let predictive = self.predictive(self.hour, peers);
+        let factor = self.season.as_ref().map_or(1.0, |season| season.factor(self.hour, peers.seasons));
         let mean = predictive.mean() * MINUTES_PER_HOUR;
         let phi = predictive.hour_phi;
 

@@ -5,7 +5,8 @@
 //! accounts live in all time zones. Each shape at each shift is a hypothesis. Given hourly counts `S` and what a level
 //! without season expected, `E`, its likelihood is that of independent Poisson counts with means proportional to
 //! `E f`, given their sum (a multinomial, so that an error of the level says nothing): `sum S ln f - (sum S) ln(sum E
-//! f)`. The posterior mean over all hypotheses is the shape that loses least under squared error.
+//! f)`. The posterior mean over all hypotheses is the shape that loses least under squared error. Of the posterior the
+//! likeliest hypotheses are kept, and of each shape how likely it is at any other shift ([`Posterior`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +17,10 @@ pub const SEASONS_JSON: &str = include_str!("../../models/seasons.json");
 
 pub const WEEK_HOURS: usize = 168;
 /// Shifts of a shape, from 12 hours earlier to 11 later.
-const SHIFTS: std::ops::Range<isize> = -12..12;
-const SHAPES_MAX: usize = 16;
+const SHIFTS: usize = 24;
+const SHIFT_MIN: isize = -12;
+/// Hypotheses are numbered in a byte.
+const SHAPES_MAX: usize = 10;
 /// A sum or a mean of four-digit numbers may be off by so much.
 const ROUNDING: f64 = 0.01;
 
@@ -37,6 +40,36 @@ pub struct Seasons {
     /// Of each shape: two weeks of factors and of their logarithms, so that a shifted week is a slice.
     #[serde(skip)]
     weeks: Vec<[Vec<f32>; 2]>,
+    /// Of each shape the mean over all shifts.
+    #[serde(skip)]
+    blurred: Vec<Vec<f32>>,
+}
+
+/// Hypotheses that a posterior keeps. After a week at a call an hour few others have any weight.
+const KEPT: usize = 17;
+
+/// What counts suggest. Weights are of 255 parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Posterior {
+    /// Hypotheses by number, likeliest first, and their weights.
+    kept: [(u8, u8); KEPT],
+    /// The weights of each shape's other hypotheses together.
+    rest: [u8; SHAPES_MAX],
+}
+
+impl Posterior {
+    /// Its mean for an hour of the week. `seasons`: those that it was found in.
+    pub fn factor(&self, seasons: &Seasons, hour: usize) -> f64 {
+        let kept = self.kept.iter().filter(|(_, weight)| *weight > 0);
+        let kept = kept.filter_map(|(number, weight)| Some((seasons.week((*number).into())?[0], *weight)));
+        let rest = seasons.blurred.iter().map(Vec::as_slice).zip(self.rest);
+        let (mut factor, mut total) = (0.0, 0.0);
+        for (factors, weight) in kept.chain(rest) {
+            factor += f32::from(weight) * factors[hour];
+            total += f32::from(weight);
+        }
+        if total > 0.0 { f64::from(factor / total) } else { 1.0 }
+    }
 }
 
 impl Seasons {
@@ -65,7 +98,24 @@ impl Seasons {
             shape.factors.iter().chain(&shape.factors).map(|factor| value(*factor) as f32).collect()
         };
         let weeks = shapes.iter().map(|shape| [twice(shape, |factor| factor), twice(shape, f64::ln)]).collect();
-        Ok(Seasons { name: name.to_owned(), provenance, shapes, weeks })
+        let seasons = Seasons { name: name.to_owned(), provenance, shapes, weeks, blurred: Vec::new() };
+        let mut blurred = vec![vec![0.0; WEEK_HOURS]; seasons.shapes.len()];
+        for (number, [factors, _]) in seasons.hypotheses() {
+            let means = blurred[number / SHIFTS].iter_mut();
+            means.zip(factors).for_each(|(mean, factor)| *mean += factor / SHIFTS as f32);
+        }
+        Ok(Seasons { blurred, ..seasons })
+    }
+
+    /// A shape at a shift, and its logarithms.
+    fn week(&self, number: usize) -> Option<[&[f32]; 2]> {
+        let start = (-(SHIFT_MIN + (number % SHIFTS) as isize)).rem_euclid(WEEK_HOURS as isize) as usize;
+        let [factors, logarithms] = self.weeks.get(number / SHIFTS)?;
+        Some([&factors[start..start + WEEK_HOURS], &logarithms[start..start + WEEK_HOURS]])
+    }
+
+    fn hypotheses(&self) -> impl Iterator<Item = (usize, [&[f32]; 2])> {
+        (0..self.weeks.len() * SHIFTS).filter_map(|number| Some((number, self.week(number)?)))
     }
 
     /// One shape: none.
@@ -84,31 +134,30 @@ impl Seasons {
         &self.shapes
     }
 
-    /// The posterior mean of the factors for each hour of the week, given counts and what a level without season
-    /// expected of these hours: [`WEEK_HOURS`] of each.
-    pub fn posterior(&self, counts: &[f32], expected: &[f32]) -> Box<[f32]> {
+    /// The likeliest hypotheses, given counts and what a level without season expected of these hours: [`WEEK_HOURS`] of
+    /// each.
+    pub fn posterior(&self, counts: &[f32], expected: &[f32]) -> Posterior {
         let total: f64 = counts.iter().map(|count| f64::from(*count)).sum();
-        let mut hypotheses = Vec::with_capacity(self.weeks.len() * SHIFTS.len());
-        for (shape, [factors, logarithms]) in self.shapes.iter().zip(&self.weeks) {
-            for shift in SHIFTS {
-                let start = (-shift).rem_euclid(WEEK_HOURS as isize) as usize;
-                let week = |values: &[f32], of: &[f32]| f64::from(dot(&values[start..start + WEEK_HOURS], of));
-                let mean = week(factors, expected).max(f64::from(f32::MIN_POSITIVE));
-                let ln_likelihood = week(logarithms, counts) - total * mean.ln();
-                hypotheses.push((shape.weight.ln() + ln_likelihood, &factors[start..start + WEEK_HOURS]));
-            }
-        }
-        let best = hypotheses.iter().map(|(ln, _)| *ln).fold(f64::NEG_INFINITY, f64::max);
+        let likelihood = |(number, [factors, logarithms]): (usize, [&[f32]; 2])| {
+            let mean = f64::from(dot(factors, expected)).max(f64::from(f32::MIN_POSITIVE));
+            let ln_likelihood = f64::from(dot(logarithms, counts)) - total * mean.ln();
+            (self.shapes[number / SHIFTS].weight.ln() + ln_likelihood, number)
+        };
+        let mut hypotheses: Vec<(f64, usize)> = self.hypotheses().map(likelihood).collect();
+        hypotheses.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let best = hypotheses.first().map_or(0.0, |(ln, _)| *ln);
         let sum: f64 = hypotheses.iter().map(|(ln, _)| (ln - best).exp()).sum();
-        let mut mean = vec![0.0; WEEK_HOURS].into_boxed_slice();
-        for (ln, factors) in hypotheses {
-            let weight = ((ln - best).exp() / sum) as f32;
-            // The others change no digit.
-            if weight > 1e-6 {
-                mean.iter_mut().zip(factors).for_each(|(mean, factor)| *mean += weight * factor);
+        let weights = hypotheses.iter().map(|(ln, number)| (*number, (ln - best).exp() / sum * 255.0));
+        let mut posterior = Posterior::default();
+        let mut rest = [0.0; SHAPES_MAX];
+        for (place, (number, weight)) in weights.enumerate() {
+            match posterior.kept.get_mut(place) {
+                Some(kept) => *kept = (number as u8, weight.round() as u8),
+                None => rest[number / SHIFTS] += weight,
             }
         }
-        mean
+        posterior.rest = rest.map(|weight| weight.round() as u8);
+        posterior
     }
 }
 
@@ -157,15 +206,17 @@ mod tests {
             // A wrong level says nothing.
             let shape = seasons.posterior(&counts, &[7.0; WEEK_HOURS]);
             for hour in 0..WEEK_HOURS {
-                assert!((f64::from(shape[hour]) - truth(hour)).abs() < 0.05 * truth(hour), "{place} {shift} {hour}");
+                let factor = shape.factor(&seasons, hour);
+                assert!((factor - truth(hour)).abs() < 0.05 * truth(hour), "{place} {shift} {hour}");
             }
         }
     }
 
     #[test]
     fn without_counts_every_shift_is_as_likely() {
-        let shape = three().posterior(&[0.0; WEEK_HOURS], &[0.0; WEEK_HOURS]);
-        assert!((shape.iter().sum::<f32>() / WEEK_HOURS as f32 - 1.0).abs() < 1e-3);
+        let posterior = three().posterior(&[0.0; WEEK_HOURS], &[0.0; WEEK_HOURS]);
+        let shape: Vec<f64> = (0..WEEK_HOURS).map(|hour| posterior.factor(&three(), hour)).collect();
+        assert!((shape.iter().sum::<f64>() / WEEK_HOURS as f64 - 1.0).abs() < 1e-3);
         assert!(shape.iter().all(|factor| (0.5..1.5).contains(factor)), "{shape:?}");
     }
 

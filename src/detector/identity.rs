@@ -97,15 +97,9 @@ fn newness<K>(shares: &[Share<K>]) -> f64 {
 }
 
 /// The callers of an hour that is over, for the habit. `rows` are that hour's calls.
-pub(super) fn learn_hour<'a>(
-    habit: &mut Habit,
-    days: &[Daily],
-    rows: impl Iterator<Item = &'a Recent>,
-    callers: &Callers,
-    day: u32,
-) {
+pub(super) fn learn_hour(habit: &mut Habit, days: &[Daily], rows: &[Recent], callers: &Callers, day: u32) {
     let principal = |caller: Caller| callers.parts(caller).principal;
-    let now: Vec<Share<u32>> = rows.map(|row| row.share(principal, true)).collect();
+    let now: Vec<Share<u32>> = rows.iter().map(|row| row.share(principal, true)).collect();
     let calls: f64 = now.iter().map(|share| share.now).sum();
     if (calls as u64) < HABIT_CALLS_MIN || days.is_empty() {
         return;

@@ -18,6 +18,7 @@ mod snapshot;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ use crate::event::{Category, MINUTES_PER_DAY, Minute};
 use crate::insight::mute::{Mute, Mutes};
 use crate::insight::{Insight, SeriesKey};
 use crate::judge::{FEATURE_COUNT, Model};
-use crate::window::{Attribute, Calls, Closed, Open, Tally};
+use crate::window::{Attribute, Calls, Closed, Open, Shelf, Tally};
 use account::{Account, Seen};
 use incidents::Incidents;
 pub(crate) use names::{Callers, Key, Names, OTHER_ID};
@@ -207,6 +208,17 @@ impl Detector {
     /// The same with another forecast than the shipped one. Before anything is counted.
     pub fn with_forecast(self, pooled: Pooled) -> Detector {
         Detector { pooled: Cow::Owned(pooled), ..self }
+    }
+
+    /// Keeps the rows of open minutes on a shelf, such as a file, instead of in memory. Before anything is counted;
+    /// [`Detector::recall`] must then go before every advance.
+    pub fn put_aside_on(&mut self, shelf: Box<dyn Shelf>) {
+        self.open.put_aside_on(shelf);
+    }
+
+    /// Brings back what was put aside of the minutes before `frontier`. After an error the detector is of no use.
+    pub fn recall(&mut self, frontier: Minute) -> io::Result<()> {
+        self.open.recall(frontier)
     }
 
     /// Minutes before it are closed: events in them are late.

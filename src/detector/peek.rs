@@ -1,6 +1,7 @@
 //! A look at minutes that are still open: incidents told before their time. Nothing is learned here.
 
 use std::hash::BuildHasher;
+use std::io;
 
 use foldhash::quality::FixedState;
 
@@ -12,13 +13,13 @@ use crate::judge;
 impl Detector {
     /// The incidents that have begun in minutes which are still open, as far as these APIs' counts go by now. Counts only
     /// grow, so what is over the line stays over it; when it began, and who did it, may change until the minutes are
-    /// closed. Nothing is learned.
-    pub fn peek(&mut self, apis: &[[String; 5]]) -> Vec<Insight> {
+    /// closed. Nothing is learned. An error is one of rows put aside.
+    pub fn peek(&mut self, apis: &[[String; 5]]) -> io::Result<Vec<Insight>> {
         let apis: Vec<[String; 5]> = apis.iter().filter(|api| self.may_alarm(api)).cloned().collect();
         if apis.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        let closed = self.open.peek(&apis);
+        let closed = self.open.peek(&apis)?;
         let callers: Vec<Caller> =
             (0..closed.caller_count() as u32).map(|id| self.callers.intern(closed.caller(id))).collect();
         let mut work = self.share_out(&closed);
@@ -35,7 +36,7 @@ impl Detector {
         all.insights.retain(|insight| insight.state == State::Start && insight.direction == Direction::Up);
         all.insights.sort_by(|a, b| (a.decided, &a.series).cmp(&(b.decided, &b.series)));
         self.incidents.clone().assign(&mut all.insights);
-        all.insights
+        Ok(all.insights)
     }
 
     /// Whether an API's open minutes, who called left aside, are worth a closer look: with thousands of events a second

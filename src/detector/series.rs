@@ -19,7 +19,7 @@ use crate::baseline::{Baseline, Peers, Predictive};
 use crate::episode::Episode;
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::{Attributed, BASELINE_DAYS, Direction, Evidence, Insight, Rate, State, baseline_from};
-use crate::judge::{FEATURE_COUNT, Judge, Model, Reached};
+use crate::judge::{FEATURE_COUNT, Judge, Model, Reached, ShortMinute};
 use crate::window::{Attribute, OpenMinute};
 
 /// AWS averages a Start over five minutes.
@@ -73,15 +73,22 @@ pub(super) struct Context<'a> {
 }
 
 /// A caller's calls in a minute of the last hour.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Recent {
     pub(super) minute: u32,
     pub(super) caller: Caller,
     pub(super) count: u32,
 }
 
+/// The same, packed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct ShortRecent {
+    caller: Caller,
+    calls: ShortMinute,
+}
+
 /// In the order of time.
-type RecentCalls = Vec<Recent>;
+type RecentCalls = Vec<ShortRecent>;
 
 /// A caller's calls on a day of the last week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -181,12 +188,12 @@ impl Series {
     /// About how much memory it takes; of equal series, the same. Callers count with their share of the names.
     pub(super) fn bytes(&self) -> usize {
         const NAMES_PER_CALLER: usize = 16;
-        let callers = self.days.len() + self.recent().count();
+        let callers = self.days.len() + self.recent.as_ref().map_or(0, |recent| recent.len());
         size_of::<Series>()
             + self.judge.heap_bytes()
             + self.baseline.heap_bytes()
             + self.days.len() * size_of::<Daily>()
-            + self.recent().count() * size_of::<Recent>()
+            + self.recent.as_ref().map_or(0, |recent| recent.len()) * size_of::<ShortRecent>()
             + callers * NAMES_PER_CALLER
     }
 
@@ -216,14 +223,15 @@ impl Series {
         if self.last / MINUTES_PER_DAY as u32 != minute / MINUTES_PER_DAY as u32 {
             out.seen.active += 1;
         }
-        self.last = minute;
         self.age_callers(minute, context.callers);
+        self.last = minute;
         let recent = self.recent.get_or_insert_default();
         if recent.len() + cell.callers.len() > recent.capacity() {
             // Most series are called once an hour or less.
             recent.reserve_exact(cell.callers.len() + recent.len() / 8);
         }
-        recent.extend(cell.callers.iter().map(|&(caller, count)| Recent { minute, caller, count }));
+        let short = |&(caller, count): &(Caller, u32)| ShortRecent { caller, calls: ShortMinute::new(minute, count) };
+        recent.extend(cell.callers.iter().map(short));
 
         let features = self.measure(context, key, cell);
         let warm = minute >= context.history_start + context.options.warmup_minutes;
@@ -283,8 +291,8 @@ impl Series {
             surprise(60.0, sum_60),
             self.baseline.ln_ramp(at, u64::from(cell.count), context.peers),
         ];
-        let recent = self.recent.as_ref().map_or(&[][..], |recent| recent.as_slice());
-        let callers = identity::features(self.habit, &self.days, recent, minute, context.callers, key.is_error_rate());
+        let recent: Vec<Recent> = self.recent().collect();
+        let callers = identity::features(self.habit, &self.days, &recent, minute, context.callers, key.is_error_rate());
         let mut features = [0.0; FEATURE_COUNT];
         let all = counts.into_iter().chain(forecast).chain(callers);
         features.iter_mut().zip(all).for_each(|(feature, value)| *feature = value);
@@ -317,8 +325,8 @@ impl Series {
         if self.last == 0 || minute / 60 <= hour || self.episode.is_active() || self.judge.is_frozen(hour * 60) {
             return;
         }
-        let rows = self.recent.iter().flat_map(|recent| recent.iter()).filter(|row| row.minute / 60 == hour);
-        identity::learn_hour(&mut self.habit, &self.days, rows, callers, hour / 24);
+        let rows: Vec<Recent> = self.recent().filter(|row| row.minute / 60 == hour).collect();
+        identity::learn_hour(&mut self.habit, &self.days, &rows, callers, hour / 24);
     }
 
     /// Lets time pass up to the start of minute `now`.
@@ -396,17 +404,18 @@ impl Series {
 
     fn move_to_days(&mut self, minute: u32) {
         let Some(recent) = &mut self.recent else { return };
-        let old = recent.partition_point(|recent| recent.minute + RECENT_MINUTES < minute);
-        for recent in recent.drain(..old) {
-            let day = recent.minute / MINUTES_PER_DAY as u32;
+        let last = self.last;
+        let old = recent.partition_point(|recent| recent.calls.minute(last) + RECENT_MINUTES < minute);
+        for ShortRecent { caller, calls } in recent.drain(..old) {
+            let day = calls.minute(last) / MINUTES_PER_DAY as u32;
             let today = self.days.iter_mut().rev().take_while(|daily| daily.day == day);
-            match today.take(DAY_CALLERS_SEARCHED).find(|daily| daily.caller == recent.caller) {
-                Some(known) => known.count = known.count.saturating_add(recent.count),
+            match today.take(DAY_CALLERS_SEARCHED).find(|daily| daily.caller == caller) {
+                Some(known) => known.count = known.count.saturating_add(calls.count()),
                 None => {
                     if self.days.len() == self.days.capacity() {
                         self.days.reserve_exact(1 + self.days.len() / 2);
                     }
-                    self.days.push(Daily { day, caller: recent.caller, count: recent.count });
+                    self.days.push(Daily { day, caller, count: calls.count() });
                     // Few callers were found again by searching; the others are added up once they have doubled.
                     if self.days.len() >= self.days_sorted as usize * 2 + DAY_CALLERS_SEARCHED {
                         compact(&mut self.days);
@@ -445,8 +454,13 @@ impl Series {
         self.days = folded;
     }
 
-    fn recent(&self) -> impl Iterator<Item = &Recent> {
-        self.recent.iter().flat_map(|recent| recent.iter())
+    fn recent(&self) -> impl Iterator<Item = Recent> + '_ {
+        let recent = self.recent.iter().flat_map(|recent| recent.iter());
+        recent.map(|&ShortRecent { caller, calls }| Recent {
+            minute: calls.minute(self.last),
+            caller,
+            count: calls.count(),
+        })
     }
 
     /// Calls in the reported baseline of an incident that starts at `start`, and who made them.

@@ -12,10 +12,10 @@ use super::series::Series;
 use super::{Detector, Key, Options};
 use crate::event::Minute;
 use crate::judge::{Model, Reached};
-use crate::window::{FrameReader, Frames, Open};
+use crate::window::{FrameReader, Frames};
 
 /// Raised with every change of what is stored.
-const VERSION: u32 = 10;
+const VERSION: u32 = 11;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]
@@ -169,7 +169,7 @@ impl Detector {
             detector.active_hours.insert(place, hours.into_iter().collect());
         }
         detector.incidents = head.incidents;
-        detector.open = Open::read(&mut from)?;
+        detector.open.read(&mut from)?;
         Ok(detector)
     }
 }

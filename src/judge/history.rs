@@ -4,11 +4,11 @@
 //!
 //! Source of the method: the project's judge reference; the sums are over the last 1, 5, 15 and 60 minutes.
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
 
 use super::rhythm::{RUN_GAP_MINUTES, Run};
+use super::runs::Runs;
 
 /// Windows of the sums, in minutes.
 pub const SCALES: [u32; 4] = [1, 5, 15, 60];
@@ -34,16 +34,13 @@ const WEEK_DECAY: u32 = 2;
 /// A list longer than this becomes tables, which are then smaller than the list would soon be.
 const LIST_MAX: usize = 48;
 
-/// Runs that tables keep: two months of a daily job, two days of an hourly one.
-const RUNS_MAX: usize = 64;
-
 /// `round(20 ln(1 + count))`.
 pub fn code(count: u32) -> u16 {
     ((1.0 + f64::from(count)).ln() * CODE_STEPS + 0.5) as u16
 }
 
 /// Largest sums of one clock hour, by scale.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HourMax {
     /// Since 1970-01-01T00:00Z.
     pub hour: u32,
@@ -159,11 +156,7 @@ impl History {
     pub fn heap_bytes(&self) -> usize {
         match self {
             History::List(list) => list.len() * size_of::<SmallHourMax>(),
-            History::Tables(tables) => {
-                size_of::<Tables>()
-                    + tables.hour_of_week.len() * size_of::<Faded>()
-                    + tables.runs.len() * size_of::<Run>()
-            }
+            History::Tables(tables) => size_of::<Tables>() + tables.runs.heap_bytes(),
         }
     }
 
@@ -183,7 +176,7 @@ impl History {
             }
         }
         if let History::Tables(tables) = self {
-            tables.note(minute, count, sum_60);
+            tables.runs.note(minute, count, sum_60);
         }
     }
 
@@ -226,9 +219,7 @@ impl History {
         let mut tables = Box::<Tables>::default();
         // The hour not yet finished is still to come, with its maxima.
         list.iter().map(|old| old.full()).filter(|old| old.max != [0; 4]).for_each(|old| tables.push(old));
-        tables.runs = list_runs(list).into();
-        // How many calls a run that goes on had is not known to a list.
-        tables.run_calls = u32::MAX;
+        tables.runs = Runs::of(&list_runs(list));
         *self = History::Tables(tables);
     }
 
@@ -245,7 +236,7 @@ impl History {
     pub fn runs(&self) -> Vec<Run> {
         match self {
             History::List(list) => list_runs(list),
-            History::Tables(tables) => tables.runs.iter().copied().collect(),
+            History::Tables(tables) => tables.runs.list(),
         }
     }
 }
@@ -324,88 +315,102 @@ fn record_ln(count: u32, today: bool) -> f64 {
     if today { (1.0 + f64::from(count)).ln() } else { f64::from(code(count)) / CODE_STEPS }
 }
 
-/// A record that fades: its code when set, and the day or week it was set in. Two of the same slot compare by what is
-/// left of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Faded {
-    code: u16,
-    set: u16,
+/// A table of records that fade: where its codes begin, how many there are, and what each loses when its hour comes
+/// round again. The code at an hour's place is the record as of the last time that this hour was.
+#[derive(Clone, Copy)]
+struct Fading {
+    begin: usize,
+    hours: u32,
+    decay: u32,
 }
 
-impl Faded {
-    fn left(self, now: u32, decay: u32) -> u16 {
-        u32::from(self.code).saturating_sub(now.saturating_sub(u32::from(self.set)) * decay) as u16
-    }
+const DAYS: usize = SCALES.len() * RECORD_DAYS as usize;
+/// The sums over 15 and over 60 minutes.
+const TIME_OF_DAY: [Fading; 2] = [
+    Fading { begin: DAYS, hours: HOURS_PER_DAY, decay: DAY_DECAY },
+    Fading { begin: DAYS + HOURS_PER_DAY as usize, hours: HOURS_PER_DAY, decay: DAY_DECAY },
+];
+const HOUR_OF_WEEK: Fading =
+    Fading { begin: DAYS + 2 * HOURS_PER_DAY as usize, hours: HOURS_PER_WEEK, decay: WEEK_DECAY };
+const CODES: usize = HOUR_OF_WEEK.begin + HOURS_PER_WEEK as usize;
 
-    fn raise(&mut self, code: u16, now: u32, decay: u32) {
-        if code > self.left(now, decay) {
-            *self = Faded { code, set: now as u16 };
-        }
-    }
-}
-
-/// The records as tables: about a kilobyte.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// The records as tables: [`CODES`] bytes and a few words.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tables {
     /// Day since 1970 that `today` belongs to.
     day: u32,
     today: [u32; 4],
-    /// Codes of past days, by day modulo 14.
-    days: [[u16; RECORD_DAYS as usize]; 4],
-    /// The last hour's 60-minute maximum, which enters a day one hour later than the others.
+    /// The last hour with calls. Its 60-minute maximum enters a day one hour later than the others.
     pending: HourMax,
-    time_of_day: [[Faded; HOURS_PER_DAY as usize]; 2],
-    /// Boxed slices keep serde's derive away from an array of 168.
-    hour_of_week: Box<[Faded]>,
-    /// At most [`RUNS_MAX`], oldest first.
-    runs: VecDeque<Run>,
-    /// Calls of the last of them.
-    run_calls: u32,
+    /// What is to be added to every code that is not zero. It is zero itself but in series with more than 300,000 calls
+    /// an hour, where records of a handful of calls are none.
+    base: u16,
+    /// Of past days, by scale and day modulo 14; then what [`TIME_OF_DAY`] and [`HOUR_OF_WEEK`] say.
+    codes: ByteArray<CODES>,
+    runs: Runs,
 }
 
-impl Default for Tables {
-    fn default() -> Self {
-        Tables {
-            day: 0,
-            today: [0; 4],
-            days: [[0; RECORD_DAYS as usize]; 4],
-            pending: HourMax { hour: 0, max: [0; 4] },
-            time_of_day: [[Faded::default(); HOURS_PER_DAY as usize]; 2],
-            hour_of_week: vec![Faded::default(); HOURS_PER_WEEK as usize].into_boxed_slice(),
-            runs: VecDeque::new(),
-            run_calls: 0,
-        }
-    }
+fn day_place(scale: usize, day: u32) -> usize {
+    scale * RECORD_DAYS as usize + (day % RECORD_DAYS) as usize
 }
 
 impl Tables {
-    fn note(&mut self, minute: u32, count: u32, sum_60: u32) {
-        match self.runs.back_mut() {
-            Some(run) if minute <= run.start + run.minutes - 1 + RUN_GAP_MINUTES => {
-                run.minutes = minute + 1 - run.start;
-                self.run_calls = self.run_calls.saturating_add(count);
-                // The last hour may reach back into the run before.
-                run.count = run.count.max(sum_60.min(self.run_calls));
-            }
-            _ => {
-                if self.runs.len() == RUNS_MAX {
-                    self.runs.pop_front();
-                }
-                self.runs.push_back(Run { start: minute, minutes: 1, count });
-                self.run_calls = count;
+    fn code(&self, place: usize) -> u16 {
+        match self.codes[place] {
+            0 => 0,
+            code => self.base + u16::from(code),
+        }
+    }
+
+    fn set_code(&mut self, place: usize, code: u16) {
+        let most = self.base + u16::from(u8::MAX);
+        if code > most {
+            let up = code - most;
+            let lost = u8::try_from(up).unwrap_or(u8::MAX);
+            self.codes.iter_mut().for_each(|code| *code = code.saturating_sub(lost));
+            self.base += up;
+        }
+        self.codes[place] = code.saturating_sub(self.base) as u8;
+    }
+
+    /// Lowers the base as far as the largest code allows.
+    fn lower_base(&mut self) {
+        let largest = self.codes.iter().copied().max().unwrap_or(0);
+        let down = self.base.min(u16::from(u8::MAX - largest));
+        self.codes.iter_mut().filter(|code| **code > 0).for_each(|code| *code += down as u8);
+        self.base -= down;
+    }
+
+    /// Lets the records fade from the last hour with calls up to and with `hour`.
+    fn fade_to(&mut self, hour: u32) {
+        let from = self.pending.hour + 1;
+        for Fading { begin, hours, decay } in TIME_OF_DAY.into_iter().chain([HOUR_OF_WEEK]) {
+            for first in (from..=hour).take(hours as usize) {
+                let lost = ((hour - first) / hours + 1).saturating_mul(decay);
+                let code = &mut self.codes[begin + (first % hours) as usize];
+                *code = code.saturating_sub(u8::try_from(lost).unwrap_or(u8::MAX));
             }
         }
+    }
+
+    /// What is left of a record at `hour` of the day or week, as of the last time before `now` that this hour was.
+    fn left(&self, table: Fading, hour: u32, now: u32) -> u16 {
+        let Fading { begin, hours, decay } = table;
+        let last_before = |end: u32| end.saturating_sub((end + hours - hour % hours) % hours);
+        let (ended, known) = (last_before(now - 1), last_before(self.pending.hour));
+        let lost = ended.saturating_sub(known) / hours * decay;
+        u32::from(self.code(begin + (hour % hours) as usize)).saturating_sub(lost) as u16
     }
 
     fn roll_to(&mut self, day: u32) {
         if day <= self.day {
             return;
         }
-        for (days, today) in self.days.iter_mut().zip(&mut self.today) {
-            days[(self.day % RECORD_DAYS) as usize] = code(*today);
-            *today = 0;
+        self.lower_base();
+        for (scale, today) in std::mem::take(&mut self.today).into_iter().enumerate() {
+            self.set_code(day_place(scale, self.day), code(today));
             for silent in (self.day + 1..day).rev().take(RECORD_DAYS as usize) {
-                days[(silent % RECORD_DAYS) as usize] = 0;
+                self.codes[day_place(scale, silent)] = 0;
             }
         }
         self.day = day;
@@ -418,13 +423,13 @@ impl Tables {
         for scale in 0..3 {
             self.today[scale] = self.today[scale].max(entry.max[scale]);
         }
+        self.fade_to(entry.hour);
         self.pending = entry;
-        let slot = (entry.hour % HOURS_PER_DAY) as usize;
-        for (table, max) in self.time_of_day.iter_mut().zip(&entry.max[2..]) {
-            table[slot].raise(code(*max), day_of(entry.hour), DAY_DECAY);
+        let [_, _, of_15, of_60] = entry.max;
+        for (table, max) in TIME_OF_DAY.into_iter().chain([HOUR_OF_WEEK]).zip([of_15, of_60, of_60]) {
+            let place = table.begin + (entry.hour % table.hours) as usize;
+            self.set_code(place, self.code(place).max(code(max)));
         }
-        let week = entry.hour / HOURS_PER_WEEK;
-        self.hour_of_week[(entry.hour % HOURS_PER_WEEK) as usize].raise(code(entry.max[3]), week, WEEK_DECAY);
     }
 
     fn references(&self, hour: u32) -> References {
@@ -445,7 +450,7 @@ impl Tables {
                 // Slots of days not rolled over yet still hold what is older than the record looks.
                 let day = today.saturating_sub(back);
                 if day < self.day && day + RECORD_DAYS >= self.day {
-                    let past = self.days[scale][(day % RECORD_DAYS) as usize];
+                    let past = self.code(day_place(scale, day));
                     *best = best.max(f64::from(past) / CODE_STEPS);
                     note(scale, day, past);
                 }
@@ -461,19 +466,12 @@ impl Tables {
             note(3, pending_day, code(self.pending.max[3]));
         }
         let mut time_of_day = [0.0; 2];
-        for (best, table) in time_of_day.iter_mut().zip(&self.time_of_day) {
+        for (best, table) in time_of_day.iter_mut().zip(TIME_OF_DAY) {
             for near in near_hours(hour) {
-                // The last hour with this clock hour that has ended.
-                let ended = hour - 1 - (hour - 1 + HOURS_PER_DAY - near) % HOURS_PER_DAY;
-                let left = table[near as usize].left(day_of(ended), DAY_DECAY);
-                *best = f64::max(*best, f64::from(left) / CODE_STEPS);
+                *best = f64::max(*best, f64::from(self.left(table, near, hour)) / CODE_STEPS);
             }
         }
-        let hour_of_week = [hour, hour + 1].map(|h| {
-            let slot = h % HOURS_PER_WEEK;
-            let ended = hour - 1 - (hour - 1 + HOURS_PER_WEEK - slot) % HOURS_PER_WEEK;
-            self.hour_of_week[slot as usize].left(ended / HOURS_PER_WEEK, WEEK_DECAY)
-        });
+        let hour_of_week = [hour, hour + 1].map(|near| self.left(HOUR_OF_WEEK, near, hour));
         let hour_of_week = f64::from(hour_of_week[0].max(hour_of_week[1])) / CODE_STEPS;
         References { record, time_of_day, hour_of_week, spread: daily.map(|codes| Spread::of(&codes)) }
     }
@@ -482,6 +480,7 @@ impl Tables {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::runs::RUNS_MAX;
     use proptest::prelude::*;
 
     fn tables_of(hours: &[HourMax]) -> Tables {
@@ -505,6 +504,33 @@ mod tests {
             }).collect();
             prop_assert_eq!(list_references(hours.iter().copied(), hour + ahead), tables_of(&hours).references(hour + ahead));
         }
+
+        /// However large the counts; only a list can hold a handful of calls beside billions.
+        #[test]
+        fn tables_hold_the_largest_counts(
+            steps in prop::collection::vec((1u32..40, prop::array::uniform4(10_000_000u32..)), 1..60),
+            ahead in 1u32..1000,
+        ) {
+            let mut hour = 480_000;
+            let hours: Vec<HourMax> = steps.into_iter().map(|(step, max)| {
+                hour += step;
+                HourMax { hour, max }
+            }).collect();
+            prop_assert_eq!(list_references(hours.iter().copied(), hour + ahead), tables_of(&hours).references(hour + ahead));
+        }
+    }
+
+    #[test]
+    fn a_handful_counts_again_when_billions_are_forgotten() {
+        let mut tables = tables_of(&[HourMax { hour: 480_000, max: [u32::MAX; 4] }]);
+        assert!(tables.base > 0);
+        // The record of an hour of the week is the last to go.
+        let weeks = u32::from(code(u32::MAX)) / WEEK_DECAY + 1;
+        let first = 480_000 + weeks * HOURS_PER_WEEK;
+        let hours: Vec<HourMax> = (0..200).map(|i| HourMax { hour: first + i, max: [2, 3, 4, 5] }).collect();
+        hours.iter().for_each(|hour| tables.push(*hour));
+        assert_eq!(tables.base, 0);
+        assert_eq!(tables.references(first + 200), list_references(hours.into_iter(), first + 200));
     }
 
     #[test]

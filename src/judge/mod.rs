@@ -7,6 +7,8 @@
 mod history;
 mod model;
 mod rhythm;
+mod runs;
+mod short;
 
 use std::collections::VecDeque;
 
@@ -16,6 +18,7 @@ pub use history::SCALES;
 use history::{History, HourMax, References};
 pub use model::{Additive, Calibration, DEFAULT_JSON, Model, ModelError};
 pub use rhythm::{RUN_GAP_MINUTES, Rhythm, Run, find as find_rhythm};
+pub use short::ShortMinute;
 
 /// Features that a series' own counts give: what [`Judge::measure`] returns.
 pub const COUNT_FEATURES: usize = 22;
@@ -122,7 +125,9 @@ const REMEMBERED_FROM: usize = 12;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Hot {
     /// Minutes with calls in the last hour, oldest first.
-    recent: VecDeque<(u32, u32)>,
+    recent: Vec<ShortMinute>,
+    /// The last of them.
+    newest: u32,
     /// Sums over the scales up to `last`, and where in `recent` each begins.
     sums: [u32; 4],
     begins: [u8; 4],
@@ -140,10 +145,10 @@ impl Hot {
     /// Moves the sums to end with `minute`, and adds its calls.
     fn slide(&mut self, minute: u32, count: u32) {
         for (scale, &minutes) in SCALES.iter().enumerate() {
-            while let Some(&(old, calls)) = self.recent.get(self.begins[scale] as usize)
-                && old + minutes <= minute
+            while let Some(old) = self.recent.get(self.begins[scale] as usize)
+                && old.minute(self.newest) + minutes <= minute
             {
-                self.sums[scale] -= calls;
+                self.sums[scale] -= old.count();
                 self.begins[scale] += 1;
             }
         }
@@ -153,10 +158,12 @@ impl Hot {
         if count > 0 {
             if self.recent.len() == self.recent.capacity() {
                 // Most series are called few times an hour, and there are many of them.
-                self.recent.reserve_exact(1 + self.recent.len() / 8);
+                self.recent.reserve_exact(4 + self.recent.len() / 8);
             }
-            self.recent.push_back((minute, count));
-            self.sums.iter_mut().for_each(|sum| *sum = sum.saturating_add(count));
+            let calls = ShortMinute::new(minute, count);
+            self.recent.push(calls);
+            self.newest = minute;
+            self.sums.iter_mut().for_each(|sum| *sum += calls.count());
         }
     }
 }
@@ -186,8 +193,7 @@ impl Judge {
     ) -> Option<[f64; COUNT_FEATURES]> {
         self.roll_hours(minute / 60);
         let hot = self.hot.get_or_insert_default();
-        // Sums are capped like counts: far above anything a minute holds.
-        hot.slide(minute, count.min(u32::MAX / 64));
+        hot.slide(minute, count);
         let [s1, s5, s15, s60] = hot.sums;
         if s5 < GATE_CALLS_5 || s60 < GATE_CALLS_60 {
             return None;
@@ -292,7 +298,7 @@ impl Judge {
 
     /// About how much memory it takes beside itself; of equal ones, the same.
     pub fn heap_bytes(&self) -> usize {
-        let hot = self.hot.as_ref().map_or(0, |hot| size_of::<Hot>() + hot.recent.len() * size_of::<(u32, u32)>());
+        let hot = self.hot.as_ref().map_or(0, |hot| size_of::<Hot>() + hot.recent.len() * size_of::<ShortMinute>());
         let withheld = self.withheld.as_ref().map_or(0, |withheld| withheld.0.len() * size_of::<HourMax>());
         self.history.heap_bytes() + hot + withheld
     }
@@ -304,7 +310,7 @@ impl Judge {
 
     /// Minutes with calls in the last hour of calls, oldest first.
     pub fn recent(&self) -> impl DoubleEndedIterator<Item = (u32, u32)> + '_ {
-        self.hot.iter().flat_map(|hot| hot.recent.iter().copied())
+        self.hot.iter().flat_map(|hot| hot.recent.iter().map(|calls| (calls.minute(hot.newest), calls.count())))
     }
 
     /// Gives back the memory that only a series with recent calls needs. `now`: no call before it is still to come.

@@ -235,7 +235,7 @@ pub struct Watch {
 
 impl Watch {
     /// Goes on where the directory's last process stopped, or begins. `detector` is still empty.
-    pub fn open(directory: &Path, options: Options, detector: Detector) -> Result<Watch, WatchError> {
+    pub fn open(directory: &Path, options: Options, mut detector: Detector) -> Result<Watch, WatchError> {
         let Recovered { journal, snapshot, entries } = Journal::open(directory)?;
         let damaged = |error: postcard::Error| WatchError::Damaged {
             path: directory.join("snapshot").display().to_string(),
@@ -264,6 +264,10 @@ impl Watch {
         };
         let ends = head.as_ref().map_or([0; 3], |head| [head.insights_end, head.near_end, head.rejects_end]);
         let lines = |name: &str, end: u64| Lines::open(&directory.join(name), end);
+        // It has no name and goes with the process: the journal has its rows too.
+        let aside = tempfile::tempfile_in(directory)
+            .map_err(|source| WatchError::Io { path: directory.display().to_string(), source })?;
+        detector.put_aside_on(Box::new(aside));
         let settings = identity(format!("{} {}", env!("CARGO_PKG_VERSION"), detector.settings()).as_bytes()).0;
         let mut watch = Watch {
             options,
@@ -497,7 +501,7 @@ impl Watch {
         let insights = std::mem::take(&mut self.unsaid);
         let settled_before = if frontier == FINISH { frontier } else { self.detector.frontier() };
         let mut early = if unchanged { Vec::new() } else { self.early.settle(&insights, settled_before) };
-        early.extend(self.look());
+        early.extend(self.look()?);
         if !insights.is_empty() {
             self.summarise();
         }
@@ -560,17 +564,18 @@ impl Watch {
 
     /// Early words of the APIs that were called since the last look. A look goes through the open rows: with millions of
     /// them not every commit has one, but some that follow each other do.
-    fn look(&mut self) -> Vec<Early> {
+    fn look(&mut self) -> Result<Vec<Early>, WatchError> {
         if self.touched.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         self.look_rows += LOOK_ROWS;
         if self.look_rows < self.detector.open_events() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         self.look_rows = 0;
         let touched: Vec<[String; 5]> = std::mem::take(&mut self.touched).into_iter().collect();
-        self.early.tell(self.detector.peek(&touched), &self.mutes)
+        let begun = self.detector.peek(&touched).map_err(|source| self.lost_rows(source))?;
+        Ok(self.early.tell(begun, &self.mutes))
     }
 
     /// What an entry does to the state; the same when it is replayed.
@@ -595,7 +600,7 @@ impl Watch {
             let frontier = Minute(entry.frontier);
             let step = self.detector.step(STEP_ROWS).filter(|step| *step < frontier);
             over = step.is_none();
-            insights.extend(self.advance(step.unwrap_or(frontier)));
+            insights.extend(self.advance(step.unwrap_or(frontier))?);
         }
         if entry.frontier == FINISH.0 {
             self.rates.write_parts();
@@ -609,8 +614,9 @@ impl Watch {
         Ok(insights)
     }
 
-    fn advance(&mut self, frontier: Minute) -> Vec<Insight> {
+    fn advance(&mut self, frontier: Minute) -> Result<Vec<Insight>, WatchError> {
         let threads = self.options.run.threads;
+        self.detector.recall(frontier).map_err(|source| self.lost_rows(source))?;
         let advance = match frontier {
             FINISH => self.detector.finish(threads),
             frontier => self.detector.advance(frontier, threads),
@@ -639,7 +645,12 @@ impl Watch {
         }
         // Early, for the memory's sake: what cannot be written now is written, or complained of, with the lines.
         let _ = self.rates.flush();
-        advance.insights
+        Ok(advance.insights)
+    }
+
+    /// Where rows were put aside and cannot be read: starting again counts them again.
+    fn lost_rows(&self, source: std::io::Error) -> WatchError {
+        WatchError::Io { path: self.directory().display().to_string(), source }
     }
 
     /// With what mutes it: an end goes the way of its start.

@@ -2,6 +2,7 @@
 //! Counting commutes: `a + b == b + a`, and closing sorts, so the order in which objects were read leaves no trace.
 //! Knows no clock, no file and no baseline: the caller says how far time is complete.
 
+mod aside;
 mod dictionary;
 mod frames;
 mod open;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Category, Event, Minute};
 use dictionary::HASH_SEED;
+pub use aside::Shelf;
 pub use dictionary::{Dictionary, OTHER};
 pub use frames::{FrameReader, Frames};
 pub use open::{Open, OpenMinute};

@@ -1,5 +1,6 @@
 //! [`Open`]: the rows that no frontier has passed yet, by minute. A busy sidecar holds millions of them for half an hour,
-//! so a row is twelve bytes here, and closing touches only what it closes. Knows no clock.
+//! so a row is twelve bytes here, may lie in a file instead of in memory, and closing touches only what it closes. Knows
+//! no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
@@ -9,6 +10,7 @@ use foldhash::quality::FixedState;
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
+use super::aside::{Aside, Shelf};
 use super::frames::{FrameReader, Frames};
 use super::{Attribute, CALLER_FIELDS, Closed, Dictionary, EventId, HASH_SEED, Row, Tally};
 use crate::event::Minute;
@@ -31,9 +33,9 @@ fn long([high, low]: ShortId) -> EventId {
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-struct Slim {
-    kind: u32,
-    id: ShortId,
+pub(super) struct Slim {
+    pub(super) kind: u32,
+    pub(super) id: ShortId,
 }
 
 /// What many rows have in common.
@@ -47,31 +49,51 @@ struct Kind {
 
 /// Rows come in pieces of this many, so that a minute that grows is never copied and what one minute gives back fits
 /// the next.
-const PIECE_ROWS: usize = 1_024;
+pub(super) const PIECE_ROWS: usize = if cfg!(test) { 8 } else { 1_024 };
 
+/// The rows of a minute.
 #[derive(Default)]
-struct Bag(Vec<Vec<Slim>>);
+struct Bag {
+    pieces: Vec<Vec<Slim>>,
+    /// Where its other pieces are.
+    aside: Vec<u32>,
+}
 
 impl Bag {
-    fn push(&mut self, row: Slim) {
-        match self.0.last_mut() {
+    /// A piece that has become full is put aside; where it cannot be, as on a full disk, it stays.
+    fn push(&mut self, row: Slim, aside: Option<&mut Aside>) {
+        match self.pieces.last_mut() {
             Some(piece) if piece.len() < PIECE_ROWS => piece.push(row),
             Some(_) => {
                 let mut piece = Vec::with_capacity(PIECE_ROWS);
                 piece.push(row);
-                self.0.push(piece);
+                self.pieces.push(piece);
             }
             // Most minutes of a small trail hold a handful.
-            None => self.0.push(vec![row]),
+            None => self.pieces.push(vec![row]),
+        }
+        if let (Some(piece), Some(aside)) = (self.pieces.last_mut(), aside)
+            && piece.len() == PIECE_ROWS
+            && let Ok(place) = aside.put(piece)
+        {
+            self.aside.push(place);
+            piece.clear();
         }
     }
 
     fn len(&self) -> usize {
-        self.0.iter().map(Vec::len).sum()
+        self.aside.len() * PIECE_ROWS + self.pieces.iter().map(Vec::len).sum::<usize>()
     }
 
-    fn rows(&self) -> impl Iterator<Item = &Slim> {
-        self.0.iter().flatten()
+    /// Hands over all rows, those put aside too.
+    fn each(&self, aside: Option<&Aside>, mut take: impl FnMut(&Slim)) -> io::Result<()> {
+        if let Some(aside) = aside {
+            for &place in &self.aside {
+                aside.get(place)?.iter().for_each(&mut take);
+            }
+        }
+        self.pieces.iter().flatten().for_each(take);
+        Ok(())
     }
 }
 
@@ -93,6 +115,7 @@ pub struct Open {
     table: HashTable<u32>,
     minutes: BTreeMap<u32, Bag>,
     rows: usize,
+    aside: Option<Aside>,
     /// Closed since names that nothing needs were last thrown away, and how many names were left then.
     closed: usize,
     kept: usize,
@@ -111,6 +134,27 @@ const BYTES_PER_COUNT: usize = size_of::<OpenMinute>() * 5 / 4;
 const BYTES_PER_API: usize = 120;
 
 impl Open {
+    /// Puts rows aside. Before there are any. To close minutes, [`Open::recall`] them first.
+    pub fn put_aside_on(&mut self, shelf: Box<dyn Shelf>) {
+        self.aside = Some(Aside::on(shelf));
+        // Counting them later would mean to read them all.
+        self.counts.get_or_insert_default();
+    }
+
+    /// Brings back the rows of the minutes before `frontier` that were put aside, and throws away names that nothing
+    /// needs. After an error nothing can be closed, nor looked at.
+    pub fn recall(&mut self, frontier: Minute) -> io::Result<()> {
+        let Some(aside) = &mut self.aside else { return Ok(()) };
+        let frontier = frontier.0.clamp(0, i64::from(u32::MAX)) as u32;
+        for (_, bag) in self.minutes.range_mut(..frontier) {
+            for place in bag.aside.drain(..) {
+                bag.pieces.push(aside.get(place)?);
+                aside.free(place);
+            }
+        }
+        if self.has_names_to_forget() { self.forget_names() } else { Ok(()) }
+    }
+
     /// Rows not closed yet.
     pub fn len(&self) -> usize {
         self.rows
@@ -122,11 +166,14 @@ impl Open {
 
     /// About how much memory all of it takes, counts included; what the same rows take is the same.
     pub fn bytes(&mut self) -> u64 {
-        if self.counts.is_none() {
-            self.count_all();
-        }
+        self.count_all();
         let (minutes, apis) = self.counted;
-        (self.rows * BYTES_PER_ROW + minutes * BYTES_PER_COUNT + apis * BYTES_PER_API) as u64
+        let rows = match self.aside {
+            // By the number of rows, wherever they are: it must not matter that a disk was full once.
+            Some(_) => self.minutes.values().map(|bag| bag.len() % PIECE_ROWS).sum(),
+            None => self.rows,
+        };
+        (rows * BYTES_PER_ROW + minutes * BYTES_PER_COUNT + apis * BYTES_PER_API) as u64
     }
 
     /// The first minute from which on the rows, each with its share of the rest, take at most so many bytes.
@@ -175,7 +222,7 @@ impl Open {
     }
 
     fn push(&mut self, minute: u32, row: Slim) {
-        self.minutes.entry(minute).or_default().push(row);
+        self.minutes.entry(minute).or_default().push(row, self.aside.as_mut());
         self.rows += 1;
         if self.counts.is_some() {
             self.count(minute, row.kind);
@@ -220,24 +267,26 @@ impl Open {
 
     /// The open minutes of an API, in the order of time.
     pub fn minutes_of(&mut self, api: &[&str; 5]) -> &[OpenMinute] {
-        if self.counts.is_none() {
-            self.count_all();
-        }
+        self.count_all();
         let api = self.apis.intern(api) as usize;
         self.counts.as_ref().and_then(|counts| counts.get(api)).map_or(&[], Vec::as_slice)
     }
 
+    /// Begins to count, where nobody has asked for it yet; where rows are put aside it was begun with the first.
     fn count_all(&mut self) {
-        (self.counts, self.counted) = (Some(Vec::new()), (0, 0));
+        if self.counts.is_some() {
+            return;
+        }
+        self.counts = Some(Vec::new());
         let minutes = std::mem::take(&mut self.minutes);
         for (minute, bag) in &minutes {
-            bag.rows().for_each(|row| self.count(*minute, row.kind));
+            bag.pieces.iter().flatten().for_each(|row| self.count(*minute, row.kind));
         }
         self.minutes = minutes;
     }
 
     /// The minutes of some APIs as they stand, which may still grow. What is here stays here.
-    pub fn peek(&mut self, apis: &[[String; 5]]) -> Closed {
+    pub fn peek(&mut self, apis: &[[String; 5]]) -> io::Result<Closed> {
         let mut wanted = vec![false; self.apis.len()];
         // Where nobody has asked for counts, any minute may hold them.
         let mut minutes: BTreeSet<u32> = match &self.counts {
@@ -257,18 +306,24 @@ impl Open {
         let mut rows = Vec::new();
         if wanted.contains(&true) {
             for (minute, bag) in self.minutes.iter().filter(|(minute, _)| minutes.contains(minute)) {
-                rows.extend(bag.rows().filter(|row| wanted[row.kind as usize]).map(|row| named.row(*minute, row)));
+                bag.each(self.aside.as_ref(), |row| {
+                    if wanted[row.kind as usize] {
+                        rows.push(named.row(*minute, row));
+                    }
+                })?;
             }
         }
         let (apis, callers) = named.names();
-        Closed::from_rows(apis, callers, rows)
+        Ok(Closed::from_rows(apis, callers, rows))
     }
 
-    /// Takes out all minutes before `frontier`, without duplicates, in an order that depends on the events alone.
+    /// Takes out all minutes before `frontier`, without duplicates, in an order that depends on the events alone. Minutes
+    /// of which rows lie aside stay open.
     pub fn close_before(&mut self, frontier: Minute) -> Closed {
         let frontier = frontier.0.clamp(0, i64::from(u32::MAX)) as u32;
         let open = self.minutes.split_off(&frontier);
-        let taken = std::mem::replace(&mut self.minutes, open);
+        let mut taken = std::mem::replace(&mut self.minutes, open);
+        self.minutes.extend(taken.extract_if(.., |_, bag| !bag.aside.is_empty()));
         let count: usize = taken.values().map(Bag::len).sum();
         self.rows -= count;
         self.closed += count;
@@ -276,7 +331,7 @@ impl Open {
         let mut named = Named::of(self);
         for (minute, bag) in taken {
             // Piece by piece, so that what is closed is not held twice.
-            for piece in bag.0 {
+            for piece in bag.pieces {
                 rows.extend(piece.iter().map(|row| named.row(minute, row)));
             }
         }
@@ -292,12 +347,17 @@ impl Open {
                 }
             }
         }
-        // Where the same APIs are called again and again there is nothing to gain.
-        let has_grown = self.names() > self.kept + self.kept / 2;
-        if self.closed > (self.rows / 2).max(CLOSED_MIN) && has_grown || self.rows == 0 {
-            self.forget_names();
+        if self.aside.is_none() && self.has_names_to_forget() {
+            // Rows in memory can be read.
+            let _ = self.forget_names();
         }
         Closed::from_rows(apis, callers, rows)
+    }
+
+    fn has_names_to_forget(&self) -> bool {
+        // Where the same APIs are called again and again there is nothing to gain.
+        let has_grown = self.names() > self.kept + self.kept / 2;
+        self.closed > (self.rows / 2).max(CLOSED_MIN) && has_grown || self.rows == 0
     }
 
     fn names(&self) -> usize {
@@ -305,31 +365,39 @@ impl Open {
     }
 
     /// Keeps only the names that an open row needs.
-    fn forget_names(&mut self) {
-        self.closed = 0;
-        let counted = self.counts.is_some();
+    fn forget_names(&mut self) -> io::Result<()> {
         let minutes = std::mem::take(&mut self.minutes);
-        let mut fresh = Open { counts: None, ..Open::default() };
+        let counts = self.counts.is_some().then(Vec::new);
+        let mut aside = self.aside.take();
+        let mut fresh = Open { counts, ..Open::default() };
         let mut renamed = vec![u32::MAX; self.kinds.len()];
-        for (minute, mut bag) in minutes {
-            for row in bag.0.iter_mut().flatten() {
-                let place = &mut renamed[row.kind as usize];
-                if *place == u32::MAX {
-                    let kind = self.kinds[row.kind as usize];
-                    let api = fresh.apis.intern(&self.apis.get(kind.api));
-                    let caller = fresh.callers.intern(&self.callers.get(kind.caller));
-                    *place = fresh.kind(Kind { api, caller, ..kind });
-                }
-                row.kind = *place;
+        let mut rename = |minute: u32, row: &mut Slim| {
+            let place = &mut renamed[row.kind as usize];
+            if *place == u32::MAX {
+                let kind = self.kinds[row.kind as usize];
+                let api = fresh.apis.intern(&self.apis.get(kind.api));
+                let caller = fresh.callers.intern(&self.callers.get(kind.caller));
+                *place = fresh.kind(Kind { api, caller, ..kind });
             }
-            fresh.rows += bag.len();
-            fresh.minutes.insert(minute, bag);
+            row.kind = *place;
+            fresh.rows += 1;
+            fresh.count(minute, row.kind);
+        };
+        let mut kept = BTreeMap::new();
+        for (minute, mut bag) in minutes {
+            if let Some(aside) = &mut aside {
+                for &place in &bag.aside {
+                    let mut piece = aside.get(place)?;
+                    piece.iter_mut().for_each(|row| rename(minute, row));
+                    aside.overwrite(place, &piece)?;
+                }
+            }
+            bag.pieces.iter_mut().flatten().for_each(|row| rename(minute, row));
+            kept.insert(minute, bag);
         }
-        fresh.kept = fresh.names();
+        (fresh.minutes, fresh.aside, fresh.kept) = (kept, aside, fresh.names());
         *self = fresh;
-        if counted {
-            self.count_all();
-        }
+        Ok(())
     }
 
     /// All of it, for a snapshot.
@@ -339,41 +407,43 @@ impl Open {
         (0..self.callers.len() as u32).try_for_each(|id| to.put(&self.callers.get(id)))?;
         to.put(&self.kinds)?;
         for (minute, bag) in &self.minutes {
-            to.put(&(minute, bag.0.len()))?;
-            bag.0.iter().try_for_each(|piece| to.put(piece))?;
+            to.put(&(minute, bag.aside.len() + bag.pieces.len()))?;
+            for &place in &bag.aside {
+                to.put(&self.aside.as_ref().map(|aside| aside.get(place)).transpose()?.unwrap_or_default())?;
+            }
+            bag.pieces.iter().try_for_each(|piece| to.put(piece))?;
         }
         Ok(())
     }
 
-    /// What was written.
-    pub fn read<R: Read>(from: &mut FrameReader<R>) -> io::Result<Open> {
+    /// Takes what was written; nothing is in it yet.
+    pub fn read<R: Read>(&mut self, from: &mut FrameReader<R>) -> io::Result<()> {
         let damaged = || io::Error::from(io::ErrorKind::InvalidData);
-        let mut open = Open::default();
         let (apis, callers, minutes): (usize, usize, usize) = from.take()?;
         for _ in 0..apis {
-            open.apis.intern(&from.take::<[String; 5]>()?.each_ref().map(String::as_str));
+            self.apis.intern(&from.take::<[String; 5]>()?.each_ref().map(String::as_str));
         }
         for _ in 0..callers {
-            open.callers.intern(&from.take::<[String; CALLER_FIELDS]>()?.each_ref().map(String::as_str));
+            self.callers.intern(&from.take::<[String; CALLER_FIELDS]>()?.each_ref().map(String::as_str));
         }
         for kind in from.take::<Vec<Kind>>()? {
-            if kind.api as usize >= open.apis.len() || kind.caller as usize >= open.callers.len() {
+            if kind.api as usize >= self.apis.len() || kind.caller as usize >= self.callers.len() {
                 return Err(damaged());
             }
-            open.kind(kind);
+            self.kind(kind);
         }
         for _ in 0..minutes {
             let (minute, pieces): (u32, usize) = from.take()?;
             for _ in 0..pieces {
                 for row in from.take::<Vec<Slim>>()? {
-                    if row.kind as usize >= open.kinds.len() {
+                    if row.kind as usize >= self.kinds.len() {
                         return Err(damaged());
                     }
-                    open.push(minute, row);
+                    self.push(minute, row);
                 }
             }
         }
-        Ok(open)
+        Ok(())
     }
 }
 
@@ -468,35 +538,87 @@ mod tests {
         (lines, closed.duplicates)
     }
 
+    /// With its rows in memory, or put aside.
+    fn fresh(aside: bool) -> Open {
+        let mut open = Open::default();
+        if aside {
+            open.put_aside_on(Box::new(io::Cursor::new(Vec::new())));
+        }
+        open
+    }
+
     #[test]
     fn what_is_closed_in_steps_through_snapshots_is_what_a_tally_closes_at_once() {
-        for seed in 0..8 {
+        for (seed, aside) in (0..8).flat_map(|seed| [(seed, false), (seed, true)]) {
             let expected = lines(&tally(seed, 9_000).close_before(Minute(i64::MAX)));
-            let mut open = Open::default();
+            let mut open = fresh(aside);
             open.merge(tally(seed, 9_000));
             assert_eq!(open.len(), 9_000);
             let mut found = (Vec::new(), 0);
             while let Some(step) = open.after_rows(700) {
+                open.recall(step).expect("rows");
                 let closed = lines(&open.close_before(step));
                 found.0.extend(closed.0);
                 found.1 += closed.1;
                 if seed % 2 == 0 {
                     // Names were thrown away, and all of it went through a snapshot.
-                    open.forget_names();
+                    open.forget_names().expect("rows");
                     let mut bytes = Vec::new();
                     open.write(&mut Frames::to(&mut bytes)).expect("written");
                     let before = open.len();
-                    open = Open::read(&mut FrameReader::from(&bytes[..])).expect("read");
+                    open = fresh(aside);
+                    open.read(&mut FrameReader::from(&bytes[..])).expect("read");
                     assert_eq!(open.len(), before);
                 }
             }
+            open.recall(Minute(i64::MAX)).expect("rows");
             let closed = lines(&open.close_before(Minute(i64::MAX)));
             found.0.extend(closed.0);
             found.1 += closed.1;
             found.0.sort();
-            assert_eq!(found, expected, "seed {seed}");
+            assert_eq!(found, expected, "seed {seed}, put aside: {aside}");
             assert!(open.is_empty());
         }
+    }
+
+    #[test]
+    fn rows_put_aside_are_looked_at_where_they_are_and_stay_open_until_they_are_recalled() {
+        let (mut here, mut aside) = (fresh(false), fresh(true));
+        for seed in 0..3 {
+            here.merge(tally(seed, 3_000));
+            aside.merge(tally(seed, 3_000));
+        }
+        let room = |open: &Open| open.aside.as_ref().map_or(0, Aside::places);
+        let held = |open: &Open| open.minutes.values().flat_map(|bag| &bag.pieces).map(Vec::len).sum::<usize>();
+        assert!(held(&aside) < 180 * PIECE_ROWS && held(&here) == 9_000);
+        assert!(aside.bytes() + 9_000 < here.bytes());
+        let apis = [["", "", "", "Call3", "Management"].map(str::to_owned)];
+        let look = |open: &mut Open| lines(&open.peek(&apis).expect("rows"));
+        assert_eq!(look(&mut aside), look(&mut here));
+        assert_eq!(aside.first_within(0), here.first_within(0));
+
+        let end = Minute(i64::MAX);
+        let some = lines(&aside.close_before(end));
+        assert!(aside.len() + some.0.iter().map(|line| line.4 as usize).sum::<usize>() <= 9_000 && !aside.is_empty());
+        aside.recall(end).expect("rows");
+        let mut rest = lines(&aside.close_before(end));
+        rest.0.extend(some.0);
+        rest.1 += some.1;
+        rest.0.sort();
+        assert_eq!(rest, lines(&here.close_before(end)));
+        // The room is used again; where there is none they stay, and are counted as if they did not.
+        let mut full = Open::default();
+        full.put_aside_on(Box::new(io::Cursor::new([0u8; PIECE_ROWS * 12 * 3])));
+        let mut roomy = fresh(true);
+        [&mut full, &mut roomy].into_iter().for_each(|open| open.merge(tally(5, 9_000)));
+        assert!(room(&full) == 3 && room(&roomy) > 900 && held(&full) == 9_000 - 3 * PIECE_ROWS);
+        assert_eq!(full.bytes(), roomy.bytes());
+        assert_eq!(look(&mut full), look(&mut roomy));
+        [&mut full, &mut roomy].into_iter().for_each(|open| open.recall(end).expect("rows"));
+        assert_eq!(lines(&full.close_before(end)), lines(&roomy.close_before(end)));
+        let before = room(&aside);
+        aside.merge(tally(1, 9_000));
+        assert!(room(&aside) <= before + 10, "{before}");
     }
 
     #[test]
@@ -516,7 +638,7 @@ mod tests {
         open.close_before(step);
         fresh.close_before(step);
         assert_eq!(open.bytes(), fresh.bytes());
-        open.forget_names();
+        open.forget_names().expect("rows");
         assert_eq!(open.bytes(), fresh.bytes());
         assert_eq!(open.minutes_of(&api), fresh.minutes_of(&api));
         let all = open.bytes();
