@@ -16,8 +16,8 @@ use foldhash::quality::FixedState;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Category, Event, Minute};
-use dictionary::HASH_SEED;
 pub use aside::Shelf;
+use dictionary::HASH_SEED;
 pub use dictionary::{Dictionary, OTHER};
 pub use frames::{FrameReader, Frames};
 pub use open::{Open, OpenMinute};
