@@ -604,3 +604,69 @@ fn walk(folder: &Path) -> Vec<String> {
     files.sort();
     files
 }
+
+/// Two days of a few calls an hour, then an hour of which some minutes hold thousands, in objects of five hundred.
+fn crowded(root: &Path) -> Vec<Object> {
+    let folder = root.join("AWSLogs/123456789012/CloudTrail/us-east-1");
+    let mut calls: Vec<(i64, &str)> =
+        (0..48).flat_map(|hour| (0..3).map(move |call| (hour * 60 + call, "usual"))).collect();
+    calls.extend(
+        (0..12)
+            .flat_map(|minute| (0..if minute % 3 == 0 { 3_000 } else { 20 }).map(move |_| (2_885 + minute, "other"))),
+    );
+    for (place, some) in calls.chunks(500).enumerate() {
+        let records: Vec<String> = some
+            .iter()
+            .enumerate()
+            .map(|(n, (at, role))| {
+                let time = Minute(29_500_800 + at);
+                format!(
+                    r#"{{"eventVersion":"1.11","userIdentity":{{"type":"AssumedRole","arn":"arn:aws:sts::123456789012:assumed-role/{role}/s","accountId":"123456789012"}},"eventTime":"{time}","eventSource":"kms.amazonaws.com","eventName":"CreateKey","awsRegion":"us-east-1","sourceIPAddress":"10.0.0.1","userAgent":"agent","readOnly":false,"eventID":"{:08x}-0000-4000-8000-{n:012x}","eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"123456789012","eventCategory":"Management"}}"#,
+                    // Every fifth event is in two objects.
+                    if n % 5 == 0 { place / 2 } else { place }
+                )
+            })
+            .collect();
+        let delivered = Minute(29_500_800 + some[some.len() - 1].0 + 5).to_string();
+        let name = format!("{}T{}{}Z", delivered[..10].replace('-', ""), &delivered[11..13], &delivered[14..16]);
+        let day = folder.join(delivered[..10].replace('-', "/"));
+        fs::create_dir_all(&day).expect("a folder");
+        let path = day.join(format!("123456789012_CloudTrail_us-east-1_{name}_{place:016}.json"));
+        fs::write(path, format!(r#"{{"Records":[{}]}}"#, records.join(","))).expect("written");
+    }
+    source::find(&[root.join("AWSLogs").to_string_lossy().into_owned()]).expect("found").objects
+}
+
+#[test]
+fn minutes_with_thousands_of_rows_lie_in_a_file_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let objects = crowded(folder.path());
+    let (expected, summary) = scan(&folder.path().join("AWSLogs"), &scan_options(), &mut detector());
+    assert!(expected.len() == 2 && summary.counters.duplicate > 1_000, "{expected:?} {:?}", summary.counters);
+    for seed in 0..4 {
+        let mut random = Random(seed);
+        let state = folder.path().join(format!("state-{seed}"));
+        let mut watch = open(&state).expect("opened");
+        for delivery in queue(&objects, &mut random) {
+            watch.take(&delivery);
+            watch.commit(None).expect("committed");
+            match random.below(4) {
+                0 => {
+                    drop(watch);
+                    watch = open(&state).expect("opened again");
+                }
+                1 => watch.take_snapshot().expect("a snapshot"),
+                _ => {}
+            }
+        }
+        assert!(watch.counters().open > 12_000);
+        watch.finish().expect("finished");
+        let told = fs::read_to_string(state.join("insights.jsonl")).expect("insights");
+        assert_eq!(told.lines().collect::<Vec<_>>(), expected, "seed {seed}");
+        assert_eq!(watch.counters().scored, summary.counters.scored);
+        // Nothing of the file is to be seen.
+        let files = fs::read_dir(&state).expect("listed").flatten().map(|entry| entry.file_name());
+        let names: BTreeSet<String> = files.map(|name| name.to_string_lossy().into_owned()).collect();
+        assert!(!names.iter().any(|name| name.starts_with(".tmp")), "{names:?}");
+    }
+}
