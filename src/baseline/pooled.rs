@@ -22,7 +22,7 @@ pub enum PooledError {
     Prior { class: String, field: &'static str, value: f64 },
     #[error("the seasons are not valid JSON of the expected shape: {0}")]
     SeasonsJson(#[source] serde_json::Error),
-    #[error("the seasons have {0} shapes; they need 1 to 16")]
+    #[error("the seasons have {0} shapes; they need 1 to 10")]
     Shapes(usize),
     #[error("the weights of the seasons' shapes add up to {0}; they must be above 0 and add up to 1")]
     Weights(f64),
