@@ -413,7 +413,7 @@ impl Series {
                 Some(known) => known.count = known.count.saturating_add(calls.count()),
                 None => {
                     if self.days.len() == self.days.capacity() {
-                        self.days.reserve_exact(1 + self.days.len() / 2);
+                        self.days.reserve_exact(1 + self.days.len() / 8);
                     }
                     self.days.push(Daily { day, caller, count: calls.count() });
                     // Few callers were found again by searching; the others are added up once they have doubled.

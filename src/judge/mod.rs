@@ -158,7 +158,7 @@ impl Hot {
         if count > 0 {
             if self.recent.len() == self.recent.capacity() {
                 // Most series are called few times an hour, and there are many of them.
-                self.recent.reserve_exact(4 + self.recent.len() / 8);
+                self.recent.reserve_exact(1 + self.recent.len() / 8);
             }
             let calls = ShortMinute::new(minute, count);
             self.recent.push(calls);

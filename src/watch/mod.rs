@@ -203,7 +203,8 @@ pub struct Watch {
     told: u64,
     incidents: u64,
     lags: Lags,
-    /// Series forgotten for want of memory.
+    /// The ceiling on memory in force since the last entry, and series forgotten for want of memory.
+    ceiling: Option<u64>,
     evicted: u64,
     insights: Lines,
     near: Lines,
@@ -365,6 +366,7 @@ impl Watch {
             && self.fresh.is_empty()
             && self.fresh_objects == ObjectCounts::default()
             && self.fresh_mutes.is_none()
+            && self.ceiling == self.options.memory
             && self.intake.counters == RecordCounts::default();
         if !unchanged {
             self.write_entry(frontier)?;
@@ -464,7 +466,11 @@ impl Watch {
         self.counters.add(&entry.counters);
         self.objects.add(&entry.objects);
         self.detector.merge(tally);
+        let is_new_ceiling = std::mem::replace(&mut self.ceiling, entry.memory) != entry.memory;
         if Minute(entry.frontier) <= self.detector.frontier() {
+            if is_new_ceiling {
+                self.shrink();
+            }
             return Ok(Vec::new());
         }
         let (mut insights, mut over) = (Vec::new(), false);
@@ -479,11 +485,16 @@ impl Watch {
         }
         self.lags.roll_to(self.detector.frontier().day());
         self.forget();
-        if let Some(memory) = entry.memory {
+        self.shrink();
+        Ok(insights)
+    }
+
+    /// Keeps to the ceiling.
+    fn shrink(&mut self) {
+        if let Some(memory) = self.ceiling {
             let fixed = MEMORY_FIXED + self.seen.len() as u64 * BYTES_PER_OBJECT;
             self.evicted += self.detector.shrink(memory.saturating_sub(fixed)) as u64;
         }
-        Ok(insights)
     }
 
     fn advance(&mut self, frontier: Minute) -> Result<Vec<Insight>, WatchError> {

@@ -19,7 +19,7 @@ use crate::store::{Account, Objects, RecordCounts, SummaryFile, Timings, write_s
 use crate::window::{FrameReader, Frames, Tally};
 
 /// The layout of [`Entry`], which begins with it, and of [`Head`], before which it stands.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// What a snapshot holds beside the objects seen and the detector, which follow it.
 #[derive(Serialize, Deserialize)]
@@ -39,6 +39,7 @@ struct Head {
     told: u64,
     incidents: u64,
     lags: Lags,
+    ceiling: Option<u64>,
     evicted: u64,
 }
 
@@ -104,6 +105,7 @@ impl Watch {
             told: 0,
             incidents: 0,
             lags: Lags::default(),
+            ceiling: None,
             evicted: 0,
             insights: lines("insights.jsonl", ends[0])?,
             near: lines("near.jsonl", ends[1])?,
@@ -121,7 +123,7 @@ impl Watch {
             watch.set_mutes(&head.mutes)?;
             (watch.muted, watch.accounts) = (head.muted, head.accounts);
             (watch.told, watch.incidents, watch.evicted) = (head.told, head.incidents, head.evicted);
-            watch.lags = head.lags;
+            (watch.lags, watch.ceiling) = (head.lags, head.ceiling);
         }
         // Other settings would say other things of the minutes since the snapshot. What was said of them stands, and
         // nothing is added to it.
@@ -200,6 +202,7 @@ impl Watch {
             told: self.told,
             incidents: self.incidents,
             lags: self.lags.clone(),
+            ceiling: self.ceiling,
             evicted: self.evicted,
         };
         self.summarise();

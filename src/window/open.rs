@@ -130,7 +130,7 @@ const CLOSED_MIN: usize = 65_536;
 
 /// What a row takes, a minute of an API in the counts, and an API that has any: its names and kinds, and its list.
 const BYTES_PER_ROW: usize = size_of::<Slim>();
-const BYTES_PER_COUNT: usize = size_of::<OpenMinute>() * 5 / 4;
+const BYTES_PER_COUNT: usize = size_of::<OpenMinute>() * 9 / 8;
 const BYTES_PER_API: usize = 120;
 
 impl Open {
@@ -242,7 +242,7 @@ impl Open {
         if minutes.get(place).is_none_or(|known| known.minute != minute) {
             // Most APIs are called in a minute or two of the half hour.
             if minutes.len() == minutes.capacity() {
-                minutes.reserve_exact(1 + minutes.len() / 4);
+                minutes.reserve_exact(1 + minutes.len() / 8);
             }
             minutes.insert(place, OpenMinute { minute, count: 0, failed: 0 });
             self.counted.0 += 1;

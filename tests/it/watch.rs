@@ -397,6 +397,37 @@ fn what_is_forgotten_for_want_of_memory_is_the_same_after_any_kill() {
 }
 
 #[test]
+fn a_lower_ceiling_holds_from_the_first_commit_on_and_is_remembered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = |memory: Option<u64>| {
+        let run = run::Options { lateness_minutes: 90, ..scan_options() };
+        let options = Options { run, clock: Clock::Wall, learns_lateness: false, memory };
+        Watch::open(folder.path(), options, detector()).expect("opened")
+    };
+    let mut watch = open(None);
+    for delivery in many_series(40, 2_000) {
+        watch.take(&delivery);
+        watch.commit(Some(delivery.arrived)).expect("committed");
+    }
+    let (all, frontier) = (watch.series_count(), watch.frontier());
+    drop(watch);
+    // Nothing came, and time stands still.
+    let mut watch = open(Some(67 << 20));
+    watch.commit(None).expect("committed");
+    let (kept, evicted) = (watch.series_count(), watch.evicted());
+    assert!(kept < all * 2 / 3 && evicted as usize == all - kept, "{kept} of {all}, {evicted}");
+    assert_eq!(watch.frontier(), frontier);
+    // Replayed from the journal and read from a snapshot it is the same, and no reason for another entry.
+    for _ in 0..2 {
+        drop(watch);
+        watch = open(Some(67 << 20));
+        watch.commit(None).expect("committed");
+        assert_eq!((watch.series_count(), watch.evicted()), (kept, evicted));
+        watch.take_snapshot().expect("a snapshot");
+    }
+}
+
+#[test]
 fn open_minutes_beyond_their_share_are_closed_early_and_every_record_is_counted() {
     let deliveries = many_series(30, 4_000);
     let folder = tempfile::tempdir().expect("a folder");
