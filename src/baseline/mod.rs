@@ -171,9 +171,15 @@ impl Baseline {
         if hour == self.hour { self.sum as u64 } else { 0 }
     }
 
+    fn factor(&self, hour: u32, peers: Peers) -> f64 {
+        self.season.as_ref().map_or(1.0, |season| season.factor(hour, peers.seasons))
+    }
+
     fn predictive(&self, hour: u32, peers: Peers) -> Predictive {
-        let Peers { prior, seasons } = peers;
-        let factor = self.season.as_ref().map_or(1.0, |season| season.factor(hour, seasons));
+        self.predictive_at(self.factor(hour, peers), peers.prior)
+    }
+
+    fn predictive_at(&self, factor: f64, prior: Prior) -> Predictive {
         let best = self.levels.iter().map(|level| level.ln_weight).fold(f32::MIN, f32::max);
         let mut parts = self.levels.map(|level| {
             let events = f64::from(level.events) + prior.events;
@@ -245,8 +251,8 @@ impl Baseline {
     /// silent).
     fn learn_hours(&mut self, hours: u32, sum: f64, squares: f64, peers: Peers) {
         let span = f64::from(hours);
-        let predictive = self.predictive(self.hour, peers);
-        let factor = self.season.as_ref().map_or(1.0, |season| season.factor(self.hour, peers.seasons));
+        let factor = self.factor(self.hour, peers);
+        let predictive = self.predictive_at(factor, peers.prior);
         let mean = predictive.mean() * MINUTES_PER_HOUR;
         let phi = predictive.hour_phi;
 

@@ -89,13 +89,14 @@ impl Season {
     pub fn factor(&self, hour: u32, seasons: &Seasons) -> f64 {
         let hour = hour as usize % WEEK_HOURS;
         let read = |codes: &Codes, hour: usize| f64::from(value(codes[hour]));
+        let shape = self.shape.factors(seasons, hour % DAY_HOURS);
         let (mut events, mut expected) = (0.0, 0.0);
-        for hour in (hour % DAY_HOURS..WEEK_HOURS).step_by(DAY_HOURS) {
+        for (hour, factor) in (hour % DAY_HOURS..WEEK_HOURS).step_by(DAY_HOURS).zip(shape) {
             events += read(&self.events, hour);
-            expected += read(&self.expected, hour) * self.shape.factor(seasons, hour);
+            expected += read(&self.expected, hour) * factor;
         }
         let strays = (events + DAY_PSEUDO) / (expected + DAY_PSEUDO);
-        let pooled = self.shape.factor(seasons, hour) * strays;
+        let pooled = shape[hour / DAY_HOURS] * strays;
         let (events, expected) = (read(&self.events, hour), read(&self.expected, hour));
         ((events + WEEK_PSEUDO * pooled) / (expected + WEEK_PSEUDO)).clamp(FACTOR_MIN, FACTOR_MAX)
     }

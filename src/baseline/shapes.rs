@@ -16,6 +16,7 @@ use super::PooledError;
 pub const SEASONS_JSON: &str = include_str!("../../models/seasons.json");
 
 pub const WEEK_HOURS: usize = 168;
+pub const WEEK_DAYS: usize = 7;
 /// Shifts of a shape, from 12 hours earlier to 11 later.
 const SHIFTS: usize = 24;
 const SHIFT_MIN: isize = -12;
@@ -58,17 +59,19 @@ pub struct Posterior {
 }
 
 impl Posterior {
-    /// Its mean for an hour of the week. `seasons`: those that it was found in.
-    pub fn factor(&self, seasons: &Seasons, hour: usize) -> f64 {
-        let kept = self.kept.iter().filter(|(_, weight)| *weight > 0);
+    /// Its mean for an hour of the day on each day of the week. `seasons`: those that it was found in.
+    pub fn factors(&self, seasons: &Seasons, hour_of_day: usize) -> [f64; WEEK_DAYS] {
+        let kept = self.kept.iter().take_while(|(_, weight)| *weight > 0);
         let kept = kept.filter_map(|(number, weight)| Some((seasons.week((*number).into())?[0], *weight)));
-        let rest = seasons.blurred.iter().map(Vec::as_slice).zip(self.rest);
-        let (mut factor, mut total) = (0.0, 0.0);
-        for (factors, weight) in kept.chain(rest) {
-            factor += f32::from(weight) * factors[hour];
-            total += f32::from(weight);
+        let rest = seasons.blurred.iter().map(Vec::as_slice).zip(self.rest).filter(|(_, weight)| *weight > 0);
+        let (mut factors, mut total) = ([0.0; WEEK_DAYS], 0.0);
+        for (week, weight) in kept.chain(rest) {
+            let weight = f32::from(weight);
+            let days = week[hour_of_day..].iter().step_by(WEEK_HOURS / WEEK_DAYS);
+            factors.iter_mut().zip(days).for_each(|(factor, day)| *factor += weight * day);
+            total += weight;
         }
-        if total > 0.0 { f64::from(factor / total) } else { 1.0 }
+        factors.map(|factor| if total > 0.0 { f64::from(factor / total) } else { 1.0 })
     }
 }
 
@@ -206,7 +209,7 @@ mod tests {
             // A wrong level says nothing.
             let shape = seasons.posterior(&counts, &[7.0; WEEK_HOURS]);
             for hour in 0..WEEK_HOURS {
-                let factor = shape.factor(&seasons, hour);
+                let factor = shape.factors(&seasons, hour % 24)[hour / 24];
                 assert!((factor - truth(hour)).abs() < 0.05 * truth(hour), "{place} {shift} {hour}");
             }
         }
@@ -215,7 +218,7 @@ mod tests {
     #[test]
     fn without_counts_every_shift_is_as_likely() {
         let posterior = three().posterior(&[0.0; WEEK_HOURS], &[0.0; WEEK_HOURS]);
-        let shape: Vec<f64> = (0..WEEK_HOURS).map(|hour| posterior.factor(&three(), hour)).collect();
+        let shape: Vec<f64> = (0..24).flat_map(|hour| posterior.factors(&three(), hour)).collect();
         assert!((shape.iter().sum::<f64>() / WEEK_HOURS as f64 - 1.0).abs() < 1e-3);
         assert!(shape.iter().all(|factor| (0.5..1.5).contains(factor)), "{shape:?}");
     }

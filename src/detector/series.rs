@@ -307,13 +307,22 @@ impl Series {
         peers: Peers,
         lent: Option<Reached>,
     ) -> bool {
+        let is_worth = |judge: &mut Judge, open: &OpenMinute, ramps: bool| {
+            let worth = judge.measure(open.minute, open.count, history_start, ramps, lent).is_some();
+            judge.learn(open.minute, open.count);
+            worth
+        };
+        // Whether there may be a ramp costs the most to know. With hardly any series it matters: then it would be worth
+        // a score if there were one.
+        let mut judge = self.judge.clone();
+        if !minutes.iter().any(|open| is_worth(&mut judge, open, true)) {
+            return false;
+        }
         let (mut judge, mut baseline) = (self.judge.clone(), self.baseline.clone());
         minutes.iter().any(|open| {
             let at = Minute(i64::from(open.minute));
             baseline.advance(at, peers);
-            let ramps = baseline.ln_ramp_of_last_hour() > RAMP_GATE;
-            let worth = judge.measure(open.minute, open.count, history_start, ramps, lent).is_some();
-            judge.learn(open.minute, open.count);
+            let worth = is_worth(&mut judge, open, baseline.ln_ramp_of_last_hour() > RAMP_GATE);
             baseline.learn(at, u64::from(open.count), peers);
             worth
         })
