@@ -24,7 +24,9 @@ pub enum SnapshotError {
     Damaged(#[from] postcard::Error),
     #[error("the snapshot cannot be written or read: {0}")]
     Io(#[from] io::Error),
-    #[error("the snapshot has version {0}, this program reads version {VERSION}: go on with the version of highwater that wrote it, or begin anew")]
+    #[error(
+        "the snapshot has version {0}, this program reads version {VERSION}: go on with the version of highwater that wrote it, or begin anew"
+    )]
     Version(u32),
     #[error("the snapshot was made with the models {0}; in use are {1}")]
     Model(String, String),
