@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use chrono::{NaiveDate, NaiveTime};
 use polars::prelude::{
-    Column, DataFrame, DataType, IntoColumn, NamedFrom, ParquetCompression, ParquetReader, ParquetWriter, SerReader,
-    Series, TimeUnit,
+    Column, DataFrame, DataType, IntoColumn, NamedFrom, ParquetCompression, ParquetReader, ParquetWriter, PolarsResult,
+    SerReader, Series, TimeUnit,
 };
 
 use serde::{Deserialize, Serialize};
@@ -59,8 +59,11 @@ pub struct RatesWriter {
 /// A scan's days are one file each, unless they are so large that few could read them: a gigabyte in memory.
 const PART_ROWS: usize = 1 << 23;
 
-/// What lives beside others keeps few: polars takes some hundred bytes a row while it writes.
+/// What lives beside others keeps few.
 pub const PART_ROWS_SMALL: usize = 1 << 17;
+
+/// Rows of a row group: polars takes some hundred bytes for each while it writes them.
+const GROUP_ROWS: usize = 1 << 15;
 
 impl RatesWriter {
     /// Writes below `root`, which is made with the first day.
@@ -190,6 +193,29 @@ impl RatesWriter {
         self.flush()
     }
 
+    /// Rows as columns.
+    fn frame(&self, rows: &[Row]) -> PolarsResult<DataFrame> {
+        let text = |name: &str, field: usize| -> Column {
+            let values: Vec<&str> = rows.iter().map(|row| self.names.get(row.name)[field]).collect();
+            Series::new(name.into(), values).into_column()
+        };
+        let code = |row: &Row| Some(self.names.get(row.name)[5]).filter(|code| !code.is_empty());
+        let errors: Vec<Option<&str>> = rows.iter().map(code).collect();
+        let minutes = rows.iter().map(|row| i64::from(row.minute) * 60_000).collect::<Vec<_>>();
+        let minutes = Series::new("minute".into(), minutes).cast(&DataType::Datetime(TimeUnit::Milliseconds, None))?;
+        let columns = vec![
+            text("account", 0),
+            text("region", 1),
+            text("event_source", 2),
+            text("event_name", 3),
+            text("event_category", 4),
+            Series::new("error_code".into(), errors).into_column(),
+            minutes.into_column(),
+            Series::new("count".into(), rows.iter().map(|row| row.count as i64).collect::<Vec<_>>()).into_column(),
+        ];
+        DataFrame::new(rows.len(), columns)
+    }
+
     fn write_part(&self, day: i64, file: &str, rows: &[Row]) -> Result<(), StoreError> {
         let mut ranks: Vec<u32> = (0..self.names.len() as u32).collect();
         ranks.sort_unstable_by(|&a, &b| self.names.get(a).cmp(&self.names.get(b)));
@@ -203,34 +229,16 @@ impl RatesWriter {
         let io = |source| StoreError::Io { path: path.display().to_string(), source };
         let parquet = |source| StoreError::Parquet { path: path.display().to_string(), source };
         fs::create_dir_all(&folder).map_err(io)?;
-        let text = |name: &str, field: usize| -> Column {
-            let values: Vec<&str> = rows.iter().map(|row| self.names.get(row.name)[field]).collect();
-            Series::new(name.into(), values).into_column()
-        };
-        let code = |row: &Row| Some(self.names.get(row.name)[5]).filter(|code| !code.is_empty());
-        let errors: Vec<Option<&str>> = rows.iter().map(code).collect();
-        let minutes = rows.iter().map(|row| i64::from(row.minute) * 60_000).collect::<Vec<_>>();
-        let minutes = Series::new("minute".into(), minutes)
-            .cast(&DataType::Datetime(TimeUnit::Milliseconds, None))
-            .map_err(parquet)?;
-        let columns = vec![
-            text("account", 0),
-            text("region", 1),
-            text("event_source", 2),
-            text("event_name", 3),
-            text("event_category", 4),
-            Series::new("error_code".into(), errors).into_column(),
-            minutes.into_column(),
-            Series::new("count".into(), rows.iter().map(|row| row.count as i64).collect::<Vec<_>>()).into_column(),
-        ];
-        let mut frame = DataFrame::new(rows.len(), columns).map_err(parquet)?;
         // Under another name until complete, so that a reader never meets half a file.
         let partial = folder.join(format!(".{file}.partial"));
         let file = File::create(&partial).map_err(io)?;
-        ParquetWriter::new(&file)
-            .with_compression(ParquetCompression::Zstd(None))
-            .finish(&mut frame)
-            .map_err(parquet)?;
+        let writer = ParquetWriter::new(&file).with_compression(ParquetCompression::Zstd(None));
+        let schema = self.frame(&[]).map_err(parquet)?.schema().clone();
+        let mut writer = writer.batched(&schema).map_err(parquet)?;
+        for group in rows.chunks(GROUP_ROWS) {
+            self.frame(group).and_then(|frame| writer.write_batch(&frame)).map_err(parquet)?;
+        }
+        writer.finish().map_err(parquet)?;
         // A snapshot relies on it: it must survive a power cut too.
         file.sync_all().map_err(io)?;
         fs::rename(&partial, &path).map_err(io)?;
