@@ -67,6 +67,8 @@ pub struct Season {
     shape: Posterior,
 }
 
+const _: () = assert!(size_of::<Season>() <= 384);
+
 impl Season {
     pub fn new(seasons: &Seasons) -> Season {
         let mut season = Season {

@@ -54,9 +54,9 @@ impl Detector {
             return false;
         }
         // Which code they failed with is not known here: two within five minutes are looked at.
-        let mut failed = minutes.iter().filter(|open| open.failed > 0).peekable();
+        let mut failed = minutes.iter().filter(|open| open.failed() > 0).peekable();
         while let Some(open) = failed.next() {
-            if open.failed > 1 || failed.peek().is_some_and(|next| next.minute < open.minute + 5) {
+            if open.failed() > 1 || failed.peek().is_some_and(|next| next.minute < open.minute + 5) {
                 return true;
             }
         }
@@ -66,7 +66,7 @@ impl Detector {
         let known = self.index.find(FixedState::default().hash_one(key), |&id| keys[id as usize] == key);
         match known {
             Some(&id) => self.series[id as usize].may_alarm(minutes, account.first, peers, lent),
-            None => judge::may_score(minutes.iter().map(|open| (open.minute, open.count))),
+            None => judge::may_score(minutes.iter().map(|open| (open.minute, open.count()))),
         }
     }
 }

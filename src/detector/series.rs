@@ -308,8 +308,8 @@ impl Series {
         lent: Option<Reached>,
     ) -> bool {
         let is_worth = |judge: &mut Judge, open: &OpenMinute, ramps: bool| {
-            let worth = judge.measure(open.minute, open.count, history_start, ramps, lent).is_some();
-            judge.learn(open.minute, open.count);
+            let worth = judge.measure(open.minute, open.count(), history_start, ramps, lent).is_some();
+            judge.learn(open.minute, open.count());
             worth
         };
         // Whether there may be a ramp costs the most to know. With hardly any series it matters: then it would be worth
@@ -323,7 +323,7 @@ impl Series {
             let at = Minute(i64::from(open.minute));
             baseline.advance(at, peers);
             let worth = is_worth(&mut judge, open, baseline.ln_ramp_of_last_hour() > RAMP_GATE);
-            baseline.learn(at, u64::from(open.count), peers);
+            baseline.learn(at, u64::from(open.count()), peers);
             worth
         })
     }

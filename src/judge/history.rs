@@ -156,7 +156,7 @@ impl History {
     pub fn heap_bytes(&self) -> usize {
         match self {
             History::List(list) => list.len() * size_of::<SmallHourMax>(),
-            History::Tables(tables) => size_of::<Tables>() + tables.runs.heap_bytes(),
+            History::Tables(_) => size_of::<Tables>(),
         }
     }
 
@@ -334,14 +334,14 @@ const HOUR_OF_WEEK: Fading =
     Fading { begin: DAYS + 2 * HOURS_PER_DAY as usize, hours: HOURS_PER_WEEK, decay: WEEK_DECAY };
 const CODES: usize = HOUR_OF_WEEK.begin + HOURS_PER_WEEK as usize;
 
-/// The records as tables: [`CODES`] bytes and a few words.
+/// The records as tables: 512 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tables {
-    /// Day since 1970 that `today` belongs to.
-    day: u32,
+    /// The last hour with calls, and the largest sums of its day. Its own 60-minute maximum enters a day one hour later
+    /// than the others.
+    last_hour: u32,
     today: [u32; 4],
-    /// The last hour with calls. Its 60-minute maximum enters a day one hour later than the others.
-    pending: HourMax,
+    last_60: u32,
     /// What is to be added to every code that is not zero. It is zero itself but in series with more than 300,000 calls
     /// an hour, where records of a handful of calls are none.
     base: u16,
@@ -349,6 +349,8 @@ pub struct Tables {
     codes: ByteArray<CODES>,
     runs: Runs,
 }
+
+const _: () = assert!(size_of::<Tables>() <= 512);
 
 fn day_place(scale: usize, day: u32) -> usize {
     scale * RECORD_DAYS as usize + (day % RECORD_DAYS) as usize
@@ -383,7 +385,7 @@ impl Tables {
 
     /// Lets the records fade from the last hour with calls up to and with `hour`.
     fn fade_to(&mut self, hour: u32) {
-        let from = self.pending.hour + 1;
+        let from = self.last_hour + 1;
         for Fading { begin, hours, decay } in TIME_OF_DAY.into_iter().chain([HOUR_OF_WEEK]) {
             for first in (from..=hour).take(hours as usize) {
                 let lost = ((hour - first) / hours + 1).saturating_mul(decay);
@@ -397,34 +399,35 @@ impl Tables {
     fn left(&self, table: Fading, hour: u32, now: u32) -> u16 {
         let Fading { begin, hours, decay } = table;
         let last_before = |end: u32| end.saturating_sub((end + hours - hour % hours) % hours);
-        let (ended, known) = (last_before(now - 1), last_before(self.pending.hour));
+        let (ended, known) = (last_before(now - 1), last_before(self.last_hour));
         let lost = ended.saturating_sub(known) / hours * decay;
         u32::from(self.code(begin + (hour % hours) as usize)).saturating_sub(lost) as u16
     }
 
-    fn roll_to(&mut self, day: u32) {
-        if day <= self.day {
+    /// Ends the days from `ended` on before `day`.
+    fn end_days(&mut self, ended: u32, day: u32) {
+        if day <= ended {
             return;
         }
         self.lower_base();
         for (scale, today) in std::mem::take(&mut self.today).into_iter().enumerate() {
-            self.set_code(day_place(scale, self.day), code(today));
-            for silent in (self.day + 1..day).rev().take(RECORD_DAYS as usize) {
+            self.set_code(day_place(scale, ended), code(today));
+            for silent in (ended + 1..day).rev().take(RECORD_DAYS as usize) {
                 self.codes[day_place(scale, silent)] = 0;
             }
         }
-        self.day = day;
     }
 
     fn push(&mut self, entry: HourMax) {
-        self.roll_to(day_of(self.pending.hour + 1));
-        self.today[3] = self.today[3].max(self.pending.max[3]);
-        self.roll_to(day_of(entry.hour));
+        let [day, next_day] = [self.last_hour, self.last_hour + 1].map(day_of);
+        self.end_days(day, next_day);
+        self.today[3] = self.today[3].max(self.last_60);
+        self.end_days(next_day, day_of(entry.hour));
         for scale in 0..3 {
             self.today[scale] = self.today[scale].max(entry.max[scale]);
         }
         self.fade_to(entry.hour);
-        self.pending = entry;
+        (self.last_hour, self.last_60) = (entry.hour, entry.max[3]);
         let [_, _, of_15, of_60] = entry.max;
         for (table, max) in TIME_OF_DAY.into_iter().chain([HOUR_OF_WEEK]).zip([of_15, of_60, of_60]) {
             let place = table.begin + (entry.hour % table.hours) as usize;
@@ -433,7 +436,7 @@ impl Tables {
     }
 
     fn references(&self, hour: u32) -> References {
-        let today = day_of(hour);
+        let (today, last_day) = (day_of(hour), day_of(self.last_hour));
         let mut record = [0.0f64; 4];
         let mut daily = [[0u16; RECORD_DAYS as usize]; 2];
         let mut note = |scale: usize, day: u32, code: u16| {
@@ -449,21 +452,21 @@ impl Tables {
             for back in 1..=RECORD_DAYS {
                 // Slots of days not rolled over yet still hold what is older than the record looks.
                 let day = today.saturating_sub(back);
-                if day < self.day && day + RECORD_DAYS >= self.day {
+                if day < last_day && day + RECORD_DAYS >= last_day {
                     let past = self.code(day_place(scale, day));
                     *best = best.max(f64::from(past) / CODE_STEPS);
                     note(scale, day, past);
                 }
             }
-            if self.day + RECORD_DAYS >= today {
-                *best = best.max(record_ln(self.today[scale], self.day == today));
-                note(scale, self.day, code(self.today[scale]));
+            if last_day + RECORD_DAYS >= today {
+                *best = best.max(record_ln(self.today[scale], last_day == today));
+                note(scale, last_day, code(self.today[scale]));
             }
         }
-        let pending_day = day_of(self.pending.hour + 1);
-        if self.pending.hour + LAG_HOURS[3] <= hour && pending_day + RECORD_DAYS >= today {
-            record[3] = record[3].max(record_ln(self.pending.max[3], pending_day == today));
-            note(3, pending_day, code(self.pending.max[3]));
+        let next_day = day_of(self.last_hour + 1);
+        if self.last_hour + LAG_HOURS[3] <= hour && next_day + RECORD_DAYS >= today {
+            record[3] = record[3].max(record_ln(self.last_60, next_day == today));
+            note(3, next_day, code(self.last_60));
         }
         let mut time_of_day = [0.0; 2];
         for (best, table) in time_of_day.iter_mut().zip(TIME_OF_DAY) {

@@ -44,7 +44,7 @@ const BESIDE_MINUTES: u32 = 60;
 const CLOCK_SHIFT_MINUTES: u32 = 60;
 
 /// A stretch of calls without a pause of more than [`RUN_GAP_MINUTES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
     /// First minute with calls, since 1970-01-01T00:00Z.
     pub start: u32,

@@ -8,8 +8,11 @@ use super::rhythm::{RUN_GAP_MINUTES, Run};
 /// Runs that are kept: a month of a daily job, a day of an hourly one.
 pub const RUNS_MAX: usize = 33;
 
+/// Those before the last.
+const OVER_MAX: usize = RUNS_MAX - 1;
+
 /// A run that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Over {
     /// Minutes from its start to that of the run after it.
     before_next: u16,
@@ -19,11 +22,14 @@ struct Over {
     count: u16,
 }
 
-/// Oldest first.
+/// In place, oldest first: most series that have any have many.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Runs {
-    over: Vec<Over>,
-    last: Option<Run>,
+    over: [Over; OVER_MAX],
+    /// So many of them there are.
+    count: u8,
+    /// Of no minutes: there was none yet.
+    last: Run,
     /// All calls of the last.
     last_calls: u32,
 }
@@ -47,50 +53,47 @@ impl Runs {
         all
     }
 
-    pub fn heap_bytes(&self) -> usize {
-        self.over.len() * size_of::<Over>()
-    }
-
     /// Notes a minute with `count` calls, with which the last 60 minutes hold `sum_60`. Minutes come in ascending order.
     pub fn note(&mut self, minute: u32, count: u32, sum_60: u32) {
-        match &mut self.last {
-            Some(run) if minute <= run.start + run.minutes - 1 + RUN_GAP_MINUTES => {
-                run.minutes = minute + 1 - run.start;
-                self.last_calls = self.last_calls.saturating_add(count);
-                // The last hour may reach back into the run before.
-                run.count = run.count.max(sum_60.min(self.last_calls));
-            }
-            _ => {
-                self.begin(Run { start: minute, minutes: 1, count });
-                self.last_calls = count;
-            }
+        let run = &mut self.last;
+        if run.minutes > 0 && minute <= run.start + run.minutes - 1 + RUN_GAP_MINUTES {
+            run.minutes = minute + 1 - run.start;
+            self.last_calls = self.last_calls.saturating_add(count);
+            // The last hour may reach back into the run before.
+            run.count = run.count.max(sum_60.min(self.last_calls));
+        } else {
+            self.begin(Run { start: minute, minutes: 1, count });
+            self.last_calls = count;
         }
     }
 
     fn begin(&mut self, run: Run) {
-        let Some(last) = self.last.replace(run) else { return };
+        let last = std::mem::replace(&mut self.last, run);
+        if last.minutes == 0 {
+            return;
+        }
         let Ok(before_next) = u16::try_from(run.start - last.start) else {
             // It lasted for more than a month: what was before it is no rhythm of now.
-            self.over.clear();
+            (self.over, self.count) = Default::default();
             return;
         };
-        if self.over.len() + 1 == RUNS_MAX {
-            self.over.remove(0);
-        }
-        if self.over.len() == self.over.capacity() {
-            // Many series have few, and there are many of them.
-            self.over.reserve_exact((2 + self.over.len() / 4).min(RUNS_MAX - 1 - self.over.len()));
+        if usize::from(self.count) >= OVER_MAX {
+            self.over.rotate_left(1);
+            self.count = OVER_MAX as u8 - 1;
         }
         let minutes = u16::try_from(last.minutes).unwrap_or(u16::MAX);
-        self.over.push(Over { before_next, minutes, count: short(last.count) });
+        self.over[usize::from(self.count)] = Over { before_next, minutes, count: short(last.count) };
+        self.count += 1;
     }
 
     pub fn list(&self) -> Vec<Run> {
-        let Some(last) = self.last else { return Vec::new() };
-        let mut runs = vec![last];
-        let mut start = last.start;
-        for over in self.over.iter().rev() {
-            start -= u32::from(over.before_next);
+        if self.last.minutes == 0 {
+            return Vec::new();
+        }
+        let mut runs = vec![self.last];
+        let mut start = self.last.start;
+        for over in self.over.iter().take(self.count.into()).rev() {
+            start = start.saturating_sub(over.before_next.into());
             runs.push(Run { start, minutes: over.minutes.into(), count: long(over.count) });
         }
         runs.reverse();

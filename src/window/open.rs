@@ -101,9 +101,27 @@ impl Bag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenMinute {
     pub minute: u32,
-    pub count: u32,
-    /// Those with an error code.
-    pub failed: u32,
+    /// The number of rows, up to a billion, and in the last two bits how many of them have an error code, up to two.
+    counts: u32,
+}
+
+const COUNT_MAX: u32 = u32::MAX >> 2;
+const FAILED_MAX: u32 = 2;
+
+impl OpenMinute {
+    fn add(&mut self, failed: bool) {
+        let failed = (self.failed() + u32::from(failed)).min(FAILED_MAX);
+        self.counts = (self.count() + 1).min(COUNT_MAX) << 2 | failed;
+    }
+
+    pub fn count(&self) -> u32 {
+        self.counts >> 2
+    }
+
+    /// Those with an error code: none, one, or more.
+    pub fn failed(&self) -> u32 {
+        self.counts & 3
+    }
 }
 
 #[derive(Default)]
@@ -142,13 +160,14 @@ impl Open {
     }
 
     /// Brings back the rows of the minutes before `frontier` that were put aside, and throws away names that nothing
-    /// needs. After an error nothing can be closed, nor looked at.
+    /// needs. What cannot be read stays aside; after such an error no more can be closed than before it.
     pub fn recall(&mut self, frontier: Minute) -> io::Result<()> {
         let Some(aside) = &mut self.aside else { return Ok(()) };
         let frontier = frontier.0.clamp(0, i64::from(u32::MAX)) as u32;
         for (_, bag) in self.minutes.range_mut(..frontier) {
-            for place in bag.aside.drain(..) {
+            while let Some(&place) = bag.aside.last() {
                 bag.pieces.push(aside.get(place)?);
+                bag.aside.pop();
                 aside.free(place);
             }
         }
@@ -244,11 +263,10 @@ impl Open {
             if minutes.len() == minutes.capacity() {
                 minutes.reserve_exact(1 + minutes.len() / 8);
             }
-            minutes.insert(place, OpenMinute { minute, count: 0, failed: 0 });
+            minutes.insert(place, OpenMinute { minute, counts: 0 });
             self.counted.0 += 1;
         }
-        minutes[place].count += 1;
-        minutes[place].failed += u32::from(failed);
+        minutes[place].add(failed);
     }
 
     /// Adds all of a tally.
@@ -621,12 +639,52 @@ mod tests {
         assert!(room(&aside) <= before + 10, "{before}");
     }
 
+    /// A disk that takes all and gives nothing back.
+    struct Unreadable(io::Cursor<Vec<u8>>);
+
+    impl Read for Unreadable {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::Other.into())
+        }
+    }
+
+    impl Write for Unreadable {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl io::Seek for Unreadable {
+        fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
+    #[test]
+    fn rows_that_cannot_be_read_are_complained_of_and_not_taken_for_closed() {
+        let mut open = Open::default();
+        open.put_aside_on(Box::new(Unreadable(io::Cursor::new(Vec::new()))));
+        open.merge(tally(1, 9_000));
+        let end = Minute(i64::MAX);
+        assert!(open.recall(end).is_err() && open.recall(end).is_err());
+        assert!(open.peek(&[["", "", "", "Call3", "Management"].map(str::to_owned)]).is_err());
+        assert!(open.write(&mut Frames::to(&mut Vec::new())).is_err());
+        let closed = open.close_before(end);
+        let events = closed.duplicates + closed.calls.iter().map(|calls| u64::from(calls.count)).sum::<u64>();
+        assert!(events < 1_000, "{events}");
+        assert_eq!(open.len() as u64 + events, 9_000);
+    }
+
     #[test]
     fn counts_of_open_minutes_follow_every_change() {
         let mut open = Open::default();
         open.merge(tally(1, 2_000));
         let api = ["", "", "", "Call3", "Management"];
-        let counted = |open: &mut Open| open.minutes_of(&api).iter().map(|open| u64::from(open.count)).sum::<u64>();
+        let counted = |open: &mut Open| open.minutes_of(&api).iter().map(|open| u64::from(open.count())).sum::<u64>();
         let asked_first = counted(&mut open);
         open.merge(tally(2, 2_000));
         let mut fresh = Open::default();
