@@ -6,15 +6,16 @@
 
 First a past of three days is learned in which the busy series are as busy at this time of day and all others are called
 in most hours, so that there are verdicts, what is usual is no alarm, and each series has learned its records and its
-season. Then events are pushed over HTTP as
-they happen, gzipped, up to five minutes late. One series in ten is busy, the others are hardly ever called. Every ten
-seconds somebody new bursts: 2,000 calls in one object; the time from its arrival to the provisional line is taken. Every
-minute a line: seconds of CPU per second, resident memory, how far the frontier is behind.
+season. Then events are pushed over HTTP as they happen, gzipped, up to five minutes late. One series in ten is busy; a
+tenth of the events is spread over all of them. Every ten seconds somebody new bursts: 2,000 calls in one object; the
+time from its arrival to its provisional Start at a receiver of webhooks is taken. Every minute a line: seconds of CPU
+per second, resident memory, how far the frontier is behind.
 """
 import argparse
 import glob
 import gzip
 import http.client
+import http.server
 import itertools
 import json
 import os
@@ -49,7 +50,7 @@ def stamp_of(second):
 def learn(arguments, state, chance):
     """Three days with an hour like those to come, at the time of day of the run. The series that are not busy have in
     three hours around it as many calls in a minute as they will have in an hour, and one call in each of most others.
-    Without event IDs, so that equal lines are equal calls, quickly written."""
+    The busy ones are the last to be called. Without event IDs, so that equal lines are equal calls, quickly written."""
     folder = os.path.join(arguments.scratch, "past")
     os.makedirs(folder, exist_ok=True)
     now = int(time.time()) // 60 * 60
@@ -80,7 +81,7 @@ def learn(arguments, state, chance):
                 write(text.replace(epoch, stamp) * times for text in lines)
     per_minute = arguments.rate * 60 * 0.9 / busy + arguments.rate * 60 * 0.1 / arguments.series
     lines = [line(series, 0) for series in range(busy)]
-    for day, minute in itertools.product(range(DAYS, 0, -1), range(-6, 55)):
+    for day, minute in [*itertools.product(range(DAYS, 0, -1), range(-6, 55)), (0, -121)]:
         stamp = stamp_of(now - day * 86_400 + minute * 60).encode()
         for first in range(0, busy, 10_000):
             counts = (max(0, round(chance.gauss(per_minute, per_minute**0.5))) for _ in range(10_000))
@@ -107,30 +108,24 @@ def percentile(values, share):
     return values[min(len(values) - 1, int(len(values) * share))] if values else float("nan")
 
 
-class Bursts:
-    """When the decisive objects were sent, and when their lines were seen."""
+class Bursts(http.server.BaseHTTPRequestHandler):
+    """A receiver of insights: when the decisive objects were sent, and how long until they were told here."""
 
-    def __init__(self, path):
-        self.path, self.sent, self.took = path, {}, []
-        threading.Thread(target=self.follow, daemon=True).start()
+    sent, took = {}, []
+    protocol_version = "HTTP/1.1"
 
-    def follow(self):
-        while not os.path.exists(self.path):
-            time.sleep(0.05)
-        with open(self.path) as file:
-            file.seek(0, os.SEEK_END)
-            rest = ""
-            while True:
-                text = file.read()
-                now = time.time()
-                if not text:
-                    time.sleep(0.02)
-                    continue
-                *lines, rest = (rest + text).split("\n")
-                for line in lines:
-                    details = json.loads(line).get("insightDetails")
-                    if details and (sent := self.sent.pop((json.loads(line)["recipientAccountId"], details["eventName"]), None)):
-                        self.took.append(now - sent)
+    def do_POST(self):
+        now = time.time()
+        record = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        details = record.get("insightDetails")
+        if details and (sent := Bursts.sent.pop((record["recipientAccountId"], details["eventName"]), None)):
+            Bursts.took.append(now - sent)
+
+    def log_message(self, *_):
+        pass
 
 
 def main():
@@ -151,11 +146,13 @@ def main():
     port = arguments.port
     watch = [arguments.highwater, "watch", "--listen", f"127.0.0.1:{port}", "--state", state, "--lateness", arguments.lateness]
     watch += ["--status", f"127.0.0.1:{port + 2}"]
+    receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bursts)
+    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    watch += ["--webhook", f"http://127.0.0.1:{receiver.server_port}/"]
     if arguments.memory:
         watch += ["--memory", arguments.memory]
     log = open(os.path.join(arguments.scratch, "log"), "w")
     process = subprocess.Popen(watch, stderr=log)
-    bursts = Bursts(os.path.join(state, "provisional.jsonl"))
     tick = os.sysconf("SC_CLK_TCK")
 
     def cpu():
@@ -181,7 +178,7 @@ def main():
                 time.sleep(0.005)
                 continue
             if burst:
-                bursts.sent[burst] = time.time()
+                Bursts.sent[burst] = time.time()
             while True:
                 try:
                     connection.request("POST", "/records", body)
@@ -233,12 +230,12 @@ def main():
                 f"frontier {figures.get('highwater_frontier_age_seconds', 0):.0f} s behind, commit {figures['highwater_commit_lag_seconds']:.2f} s, "
                 f"{figures['highwater_snapshots_total']:.0f} snapshots, {sent / 1e6:.2f} M sent, {len(bodies)} wait, "
                 f"{late:.0f} late, "
-                f"{len(bursts.took)} of {told} told, p50 {percentile(bursts.took, 0.5):.2f} s, p99 {percentile(bursts.took, 0.99):.2f} s",
+                f"{len(Bursts.took)} of {told} told, p50 {percentile(Bursts.took, 0.5):.2f} s, p99 {percentile(Bursts.took, 0.99):.2f} s",
                 flush=True,
             )
             last, last_cpu = now, used
         time.sleep(max(0.0, 0.2 - (time.time() - now)))
-    print(f"{(cpu() - first_cpu) / (time.time() - began):.3f} cores over all, peak {memory('VmHWM')} MB; longest wait {max(bursts.took, default=0):.2f} s")
+    print(f"{(cpu() - first_cpu) / (time.time() - began):.3f} cores over all, peak {memory('VmHWM')} MB; longest wait {max(Bursts.took, default=0):.2f} s")
     journal = sum(os.path.getsize(path) for path in glob.glob(os.path.join(state, "journal-*")))
     with open(f"/proc/{process.pid}/io") as file:
         written = next(int(line.split()[1]) for line in file if line.startswith("write_bytes"))

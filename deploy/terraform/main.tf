@@ -1,5 +1,6 @@
-# A queue that announces the objects of a trail's bucket, its dead-letter queue, and a role that may read both and nothing
-# else. A bucket has one notification configuration: if yours has one already, add the queue to it instead.
+# A queue that announces the objects of a trail's bucket, its dead-letter queue, and a role that may take messages from
+# the queue, read the objects, and do nothing else. A bucket has one notification configuration: if yours has one
+# already, add the queue to it instead.
 
 terraform {
   required_version = ">= 1.5"
@@ -34,8 +35,9 @@ variable "assume_role_policy" {
 }
 
 variable "name" {
-  type    = string
-  default = "highwater"
+  description = "Name of the queue and the role, and what the dead-letter queue's begins with"
+  type        = string
+  default     = "highwater"
 }
 
 data "aws_partition" "current" {}
@@ -135,5 +137,6 @@ output "queue_url" {
 }
 
 output "role_arn" {
-  value = aws_iam_role.highwater.arn
+  description = "For serviceAccount.roleArn of the chart, or --role"
+  value       = aws_iam_role.highwater.arn
 }
