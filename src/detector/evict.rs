@@ -24,6 +24,7 @@ impl Detector {
     /// incident that has not ended. One that comes back begins anew.
     pub fn shrink(&mut self, bytes: u64) -> usize {
         let room = bytes as f64 / WASTE - self.open.bytes() as f64;
+        self.series.iter_mut().for_each(super::Series::add_up_days);
         let size = |series: &super::Series| series.bytes() + BYTES_PER_SERIES;
         let total: usize = self.series.iter().filter(|series| !series.is_new()).map(size).sum();
         if total as f64 <= room {

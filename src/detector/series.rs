@@ -102,6 +102,10 @@ pub(super) struct Daily {
 /// key and address, and, if that does not help, become one.
 const DAY_CALLERS_MAX: usize = 256;
 
+/// A day is folded while it lasts, too, once the callers of the week are so many: names made for one call each would
+/// take gigabytes before it is over.
+const CALLERS_MAX: usize = 16_384;
+
 /// Callers of today that are looked through for the one that calls again.
 const DAY_CALLERS_SEARCHED: usize = 64;
 
@@ -130,9 +134,11 @@ pub(super) struct Series {
     last: u32,
     /// None while idle: one word instead of three in a million series.
     recent: Option<Box<RecentCalls>>,
+    /// In the order of days. A caller of a day may stand in several of them until they are added up: how many rows there
+    /// are follows from the numbers of callers, and so from the order of arrival, and must decide nothing.
     days: Vec<Daily>,
-    /// How many of them there were when they were last sorted and added up.
-    days_sorted: u32,
+    /// So many of them, from the first, are added up.
+    days_added_up: u32,
     habit: Habit,
     /// The last day whose callers had to be folded, and the day before which all were looked at.
     folded_day: u32,
@@ -185,7 +191,8 @@ impl Series {
         self.last
     }
 
-    /// About how much memory it takes; of equal series, the same. Callers count with their share of the names.
+    /// About how much memory it takes, once its days are added up; of equal series, the same. Callers count with their
+    /// share of the names.
     pub(super) fn bytes(&self) -> usize {
         const NAMES_PER_CALLER: usize = 16;
         let callers = self.days.len() + self.recent.as_ref().map_or(0, |recent| recent.len());
@@ -291,6 +298,7 @@ impl Series {
             surprise(60.0, sum_60),
             self.baseline.ln_ramp(at, u64::from(cell.count), context.peers),
         ];
+        self.add_up_days();
         let recent: Vec<Recent> = self.recent().collect();
         let callers = identity::features(self.habit, &self.days, &recent, minute, context.callers, key.is_error_rate());
         let mut features = [0.0; FEATURE_COUNT];
@@ -389,8 +397,10 @@ impl Series {
     /// Drops days that no baseline from now on can reach. Changes nothing of what is said later.
     fn forget_days(&mut self, now: u32) {
         let oldest = (now / MINUTES_PER_DAY as u32).saturating_sub(BASELINE_DAYS as u32 + 1);
-        if self.days.first().is_some_and(|daily| daily.day < oldest) {
-            self.days.retain(|daily| daily.day >= oldest);
+        let gone = self.days.partition_point(|daily| daily.day < oldest);
+        if gone > 0 {
+            self.days.drain(..gone);
+            self.days_added_up = self.days_added_up.saturating_sub(gone as u32);
             if self.days.is_empty() {
                 self.days = Vec::new();
             }
@@ -409,6 +419,20 @@ impl Series {
                 self.fold_days(over, callers);
             }
         }
+        if self.days.len() > CALLERS_MAX {
+            self.add_up_days();
+            if self.days.len() > CALLERS_MAX {
+                self.fold_days(u32::MAX, callers);
+            }
+        }
+    }
+
+    /// One row for each caller of a day.
+    pub(super) fn add_up_days(&mut self) {
+        if self.days.len() > self.days_added_up as usize {
+            compact(&mut self.days);
+            self.days_added_up = self.days.len() as u32;
+        }
     }
 
     fn move_to_days(&mut self, minute: u32) {
@@ -426,9 +450,9 @@ impl Series {
                     }
                     self.days.push(Daily { day, caller, count: calls.count() });
                     // Few callers were found again by searching; the others are added up once they have doubled.
-                    if self.days.len() >= self.days_sorted as usize * 2 + DAY_CALLERS_SEARCHED {
+                    if self.days.len() >= self.days_added_up as usize * 2 + DAY_CALLERS_SEARCHED {
                         compact(&mut self.days);
-                        self.days_sorted = self.days.len() as u32;
+                        self.days_added_up = self.days.len() as u32;
                     }
                 }
             }
@@ -436,7 +460,7 @@ impl Series {
     }
 
     fn fold_days(&mut self, over: u32, callers: &Callers) {
-        compact(&mut self.days);
+        self.add_up_days();
         let mut folded = Vec::with_capacity(self.days.len());
         for day in self.days.chunk_by(|a, b| a.day == b.day) {
             if day[0].day >= over || day.len() <= DAY_CALLERS_MAX {
@@ -460,6 +484,7 @@ impl Series {
             }
             folded.extend(rows);
         }
+        self.days_added_up = folded.len() as u32;
         self.days = folded;
     }
 

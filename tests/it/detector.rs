@@ -403,3 +403,72 @@ fn an_attack_that_comes_again_is_told_again() {
 fn seconds(time: &Value) -> i64 {
     chrono::DateTime::parse_from_rfc3339(time.as_str().expect("a time")).expect("RFC 3339").timestamp()
 }
+
+/// 120 sessions of one role, some in each minute, then somebody new: features and insights for one order of arrival.
+fn of_many_sessions(newest_first: bool) -> (Vec<[f64; highwater::judge::FEATURE_COUNT]>, Vec<Insight>) {
+    let sessions: Vec<String> = (0..120).map(|place| format!("session-{place}")).collect();
+    let mut random = Random(7);
+    let mut calls: Vec<(i64, &str, &str)> = Vec::new();
+    for at in (0..3 * DAY).filter(|at| at % 2 == 0) {
+        calls.extend((0..8).map(|_| (at, "role", sessions[random.below(120) as usize].as_str())));
+    }
+    calls.extend((0..200).map(|call| (3 * DAY - 400 + call / 40, "stranger", "new")));
+    if newest_first {
+        calls.reverse();
+    }
+    let mut tally = Tally::default();
+    for (at, principal, session) in calls {
+        let plain = event(minute(at).0 * 60, "RunInstances", principal, "");
+        tally.add(&Event { session, ..plain });
+    }
+    let options = Options { keep_candidates: true, ..Options::default() };
+    let mut detector = Detector::new(options, Model::from_json(DEFAULT_JSON).expect("a model"));
+    detector.merge(tally);
+    let advance = detector.advance(highwater::event::Minute(i64::MAX), 1);
+    (advance.candidates.into_iter().map(|candidate| candidate.features).collect(), advance.insights)
+}
+
+#[test]
+fn features_do_not_follow_the_order_in_which_many_callers_arrived() {
+    let (features, insights) = of_many_sessions(false);
+    assert!(features.len() > 5 && !insights.is_empty(), "{} {}", features.len(), insights.len());
+    assert!((features, insights) == of_many_sessions(true), "they differ");
+}
+
+/// A day in which each call has a session of its own, and somebody new at its end: the same in one step as in many, and
+/// said not to be exact, for the day was folded before it was over.
+#[test]
+fn a_session_for_each_call_is_folded_within_the_day_however_it_is_cut() {
+    let run = |step_minutes: i64, newest_first: bool| {
+        let mut calls: Vec<(i64, String)> = Vec::new();
+        for at in 0..3 * DAY {
+            let each = if at < 2 * DAY { 1 } else { 14 };
+            calls.extend((0..each).map(|call| (at, format!("session-{at}-{call}"))));
+        }
+        calls.extend((0..400).map(|call| (3 * DAY - 50 + call / 80, "new".to_owned())));
+        if newest_first {
+            calls.reverse();
+        }
+        let mut tally = Tally::default();
+        for (at, session) in &calls {
+            let principal = if session == "new" { "stranger" } else { "role" };
+            let plain = event(minute(*at).0 * 60, "RunInstances", principal, "");
+            tally.add(&Event { session, ..plain });
+        }
+        let options = Options { keep_candidates: true, ..Options::default() };
+        let mut detector = Detector::new(options, Model::from_json(DEFAULT_JSON).expect("a model"));
+        detector.merge(tally);
+        let (mut features, mut insights) = (Vec::new(), Vec::new());
+        for at in (0..3 * DAY + 120).step_by(step_minutes as usize).chain([i64::from(u32::MAX)]) {
+            let advance = detector.advance(minute(at), 1);
+            features.extend(advance.candidates.into_iter().map(|candidate| candidate.features));
+            insights.extend(advance.insights);
+        }
+        (features, insights)
+    };
+    let whole = run(3 * DAY + 120, false);
+    assert!(whole.1.iter().any(|insight| insight.state == State::Start && !insight.attribution_exact));
+    for (step_minutes, newest_first) in [(7, false), (60, true), (3 * DAY + 120, true)] {
+        assert!(run(step_minutes, newest_first) == whole, "cut every {step_minutes} minutes");
+    }
+}
