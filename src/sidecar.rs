@@ -463,6 +463,7 @@ fn commit(
                 }
                 break;
             }
+            Err(lost @ WatchError::Lost { .. }) => return Err(lost.into()),
             Err(error) => {
                 status.set_ready(false);
                 status.turn();

@@ -63,6 +63,18 @@ impl Incidents {
         open.incident
     }
 
+    /// These, and beside them what early words have told: of each caller, what began last.
+    pub(super) fn with_early(&self, early: &Incidents) -> Incidents {
+        let mut open = self.open.clone();
+        for (caller, told) in &early.open {
+            let known = open.entry(caller.clone()).or_insert_with(|| told.clone());
+            if told.last_start > known.last_start {
+                *known = told.clone();
+            }
+        }
+        Incidents { open, of: BTreeMap::new() }
+    }
+
     /// Forgets what nothing can join any more.
     pub(super) fn forget(&mut self, frontier: i64) {
         self.open.retain(|_, open| open.last_start + MINUTES_PER_DAY > frontier);

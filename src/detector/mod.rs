@@ -152,6 +152,8 @@ pub struct Detector {
     swept_hour: u32,
     names: Names,
     incidents: Incidents,
+    /// What was told of open minutes, beside these; nothing final depends on it.
+    early: Incidents,
     /// Mutes under which nothing is learned.
     unlearned: Vec<Mute>,
 }
@@ -201,6 +203,7 @@ impl Detector {
             swept_hour: 0,
             names: Names::new(),
             incidents: Incidents::default(),
+            early: Incidents::default(),
             unlearned: Vec::new(),
         }
     }
@@ -517,9 +520,14 @@ impl Detector {
         self.swept_hour = now / 60;
         let callers = &self.callers;
         self.series.iter_mut().for_each(|series| series.cool(now, callers));
+        // A look at open minutes leaves series that were never called: they must neither stay nor count, for a replay
+        // has no such looks.
+        let called = self.series.iter().filter(|series| !series.is_new()).count();
         let dead = self.series.iter().filter(|series| series.is_forgotten(now)).count();
-        if dead * 4 > self.series.len() {
-            let alive: Vec<bool> = self.series.iter().map(|series| !series.is_forgotten(now)).collect();
+        let many_dead = dead * 4 > called;
+        if many_dead || (self.series.len() - called) * 4 > called {
+            let is_alive = |series: &Series| !series.is_new() && !(many_dead && series.is_forgotten(now));
+            let alive: Vec<bool> = self.series.iter().map(is_alive).collect();
             self.keep(&alive);
         }
         self.rebuild_callers();

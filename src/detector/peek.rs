@@ -35,7 +35,11 @@ impl Detector {
         }
         all.insights.retain(|insight| insight.state == State::Start && insight.direction == Direction::Up);
         all.insights.sort_by(|a, b| (a.decided, &a.series).cmp(&(b.decided, &b.series)));
-        self.incidents.clone().assign(&mut all.insights);
+        if !all.insights.is_empty() {
+            self.early = self.incidents.with_early(&self.early);
+            self.early.assign(&mut all.insights);
+            self.early.forget(self.frontier.0);
+        }
         Ok(all.insights)
     }
 

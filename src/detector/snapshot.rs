@@ -30,8 +30,8 @@ pub enum SnapshotError {
     Version(u32),
     #[error("the snapshot was made with the models {0}; in use are {1}")]
     Model(String, String),
-    #[error("the snapshot is damaged: a series names a caller that is not there")]
-    Caller,
+    #[error("the snapshot is damaged: {0}")]
+    Inconsistent(&'static str),
 }
 
 /// All that is small; what is large follows it, one by one.
@@ -152,7 +152,10 @@ impl Detector {
             detector.series.push(series);
         }
         if !all_known {
-            return Err(SnapshotError::Caller);
+            return Err(SnapshotError::Inconsistent("a series names a caller that is not there"));
+        }
+        if !(0..=i64::from(u32::MAX)).contains(&head.frontier) {
+            return Err(SnapshotError::Inconsistent("its frontier is no time"));
         }
         detector.rebuild_index();
         detector.frontier = Minute(head.frontier);
@@ -160,6 +163,9 @@ impl Detector {
         for (account, known) in &head.accounts {
             let account = detector.names.intern(account);
             detector.accounts.insert(account, *known);
+        }
+        if !detector.keys.iter().all(|key| detector.accounts.contains_key(&key.account)) {
+            return Err(SnapshotError::Inconsistent("a series is in an account that is not there"));
         }
         detector.organisation.day = head.organisation.0;
         for (api, error_code, reached) in &head.organisation.1 {

@@ -153,8 +153,9 @@ impl Hot {
             }
         }
         let gone = self.begins[3];
-        self.recent.drain(..gone as usize);
-        self.begins.iter_mut().for_each(|begin| *begin -= gone);
+        // A state that was tampered with must not end the process.
+        self.recent.drain(..self.recent.len().min(gone.into()));
+        self.begins.iter_mut().for_each(|begin| *begin = begin.saturating_sub(gone));
         if count > 0 {
             if self.recent.len() == self.recent.capacity() {
                 // Most series are called few times an hour, and there are many of them.

@@ -60,7 +60,15 @@ impl Writer {
     }
 
     /// Says how long the content was, and gives it its place.
-    pub fn finish(mut self) -> io::Result<u64> {
+    pub fn finish(self) -> io::Result<u64> {
+        let (length, folder) = self.put_in_place()?;
+        folder.sync_all()?;
+        Ok(length)
+    }
+
+    /// The same up to the moment from which on it is found in its place: whether it is there after a power cut, too, is
+    /// only known once the folder is flushed. After an error the old file is in its place.
+    pub fn put_in_place(mut self) -> io::Result<(u64, File)> {
         self.file.flush()?;
         let mut file = self.file.get_ref();
         file.seek(SeekFrom::Start(0))?;
@@ -68,10 +76,9 @@ impl Writer {
         file.write_all(&self.length.to_le_bytes())?;
         file.write_all(&self.crc.sum().to_le_bytes())?;
         file.sync_all()?;
+        let folder = File::open(folder(&self.path))?;
         fs::rename(&self.partial, &self.path)?;
-        // The new name must survive a power cut too.
-        File::open(folder(&self.path)).and_then(|folder| folder.sync_all())?;
-        Ok(self.length)
+        Ok((self.length, folder))
     }
 }
 

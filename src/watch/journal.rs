@@ -173,8 +173,10 @@ impl Journal {
         let mut content = state::Writer::create(&path).map_err(failed)?;
         content.write_all(&number.to_le_bytes()).map_err(failed)?;
         write(&mut content)?;
-        let length = content.finish().map_err(failed)?;
+        let (length, folder) = content.put_in_place().map_err(failed)?;
         (self.number, self.file, self.length, self.torn, self.snapshot_bytes) = (number, file, 0, false, length);
+        // Which of the two snapshots a power cut would leave is not known then: nothing more may be promised.
+        folder.sync_all().map_err(|source| WatchError::Lost { path: path.display().to_string(), source })?;
         self.forget_older();
         Ok(())
     }

@@ -42,6 +42,9 @@ pub enum WatchError {
     Locked { path: String },
     #[error("{path}: {reason}")]
     Damaged { path: String, reason: String },
+    /// The process cannot go on: what it holds is no longer what the disk says. Starting again mends it.
+    #[error("{path}: {source}; start again, nothing that was taken in is lost")]
+    Lost { path: String, source: std::io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -351,7 +354,7 @@ impl Watch {
     /// them goes on from there.
     pub fn finish(&mut self) -> Result<Committed, WatchError> {
         let mut committed = self.commit_up_to(FINISH)?;
-        self.snapshot_if_possible(&mut committed);
+        self.snapshot_if_possible(&mut committed)?;
         Ok(committed)
     }
 
@@ -374,14 +377,16 @@ impl Watch {
         self.flush()?;
         let insights = std::mem::take(&mut self.unsaid);
         let settled_before = if frontier == FINISH { frontier } else { self.detector.frontier() };
-        let mut early = if unchanged { Vec::new() } else { self.early.settle(&insights, settled_before) };
+        // A commit that is tried again has nothing new but what could not be said before.
+        let is_news = !unchanged || !insights.is_empty();
+        let mut early = if is_news { self.early.settle(&insights, settled_before) } else { Vec::new() };
         early.extend(self.look()?);
         if !insights.is_empty() {
             self.summarise();
         }
         let mut committed = Committed { insights, early, closed_early, ..Committed::default() };
         if self.journal.wants_snapshot() {
-            self.snapshot_if_possible(&mut committed);
+            self.snapshot_if_possible(&mut committed)?;
         }
         Ok(committed)
     }
@@ -424,11 +429,13 @@ impl Watch {
     }
 
     /// The journal stands for the state until a snapshot can be written again.
-    fn snapshot_if_possible(&mut self, committed: &mut Committed) {
+    fn snapshot_if_possible(&mut self, committed: &mut Committed) -> Result<(), WatchError> {
         match self.take_snapshot() {
             Ok(()) => committed.snapshot_taken = true,
+            Err(lost @ WatchError::Lost { .. }) => return Err(lost),
             Err(error) => committed.snapshot_failed = Some(error),
         }
+        Ok(())
     }
 
     /// Whether a commit without anything new would still look for early words.
@@ -531,9 +538,9 @@ impl Watch {
         Ok(advance.insights)
     }
 
-    /// Where rows were put aside and cannot be read: starting again counts them again.
+    /// Rows were put aside and cannot be read, half of a step may be done: starting again counts them again.
     fn lost_rows(&self, source: std::io::Error) -> WatchError {
-        WatchError::Io { path: self.directory().display().to_string(), source }
+        WatchError::Lost { path: self.directory().display().to_string(), source }
     }
 
     /// With what mutes it: an end goes the way of its start.
@@ -584,5 +591,68 @@ impl ObjectCounts {
         self.passed_over += other.passed_over;
         self.parked += other.parked;
         self.stored_bytes += other.stored_bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Read, Seek, SeekFrom, Write};
+
+    use super::*;
+    use crate::judge::{DEFAULT_JSON, Model};
+
+    /// A disk that gives nothing back.
+    struct Unreadable;
+
+    impl Read for Unreadable {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::Other.into())
+        }
+    }
+
+    impl Write for Unreadable {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Seek for Unreadable {
+        fn seek(&mut self, _: SeekFrom) -> io::Result<u64> {
+            Ok(0)
+        }
+    }
+
+    #[test]
+    fn rows_that_cannot_be_read_end_the_process_and_are_there_again_after_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || {
+            let detector = Detector::new(Default::default(), Model::from_json(DEFAULT_JSON).expect("a model"));
+            let run = run::Options {
+                filter: run::Filter::default(),
+                limits: Default::default(),
+                lateness_minutes: MINUTES_PER_DAY,
+                threads: 1,
+                keep_open: false,
+            };
+            let options = Options { run, clock: Clock::Delivery, learns_lateness: false, memory: None };
+            Watch::open(folder.path(), options, detector).expect("opened")
+        };
+        let mut watch = open();
+        watch.detector.put_aside_on(Box::new(Unreadable));
+        let line = r#"{"eventVersion":"1.11","eventTime":"2026-03-04T14:07:00Z","eventSource":"ec2.amazonaws.com","eventName":"RunInstances","awsRegion":"us-east-1","readOnly":false,"eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"000000000001","eventCategory":"Management"}"#;
+        let bytes = format!("{line}\n").repeat(100).into_bytes();
+        watch.take(&Delivery { name: "push".to_owned(), bytes, arrived: Minute(29_543_900) });
+        watch.commit(None).expect("on the disk");
+        let read = watch.counters();
+        assert_eq!((read.read, read.open), (100, 100));
+        assert!(matches!(watch.finish(), Err(WatchError::Lost { .. })));
+        drop(watch);
+        let mut watch = open();
+        watch.finish().expect("finished");
+        assert_eq!((watch.counters().scored, watch.counters().open), (100, 0));
     }
 }

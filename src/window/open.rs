@@ -131,6 +131,11 @@ pub struct Open {
     kinds: Vec<Kind>,
     /// Numbers of kinds.
     table: HashTable<u32>,
+    /// By number of the kind: open rows of it. By number of the caller: kinds that have any.
+    kind_rows: Vec<u32>,
+    caller_kinds: Vec<u32>,
+    /// About how much memory the kinds and callers of open rows take.
+    named_bytes: usize,
     minutes: BTreeMap<u32, Bag>,
     rows: usize,
     aside: Option<Aside>,
@@ -146,10 +151,14 @@ pub struct Open {
 /// Fewer names are not worth throwing away.
 const CLOSED_MIN: usize = 65_536;
 
-/// What a row takes, a minute of an API in the counts, and an API that has any: its names and kinds, and its list.
+/// What a row takes, a minute of an API in the counts, and an API that has any: its names and its list.
 const BYTES_PER_ROW: usize = size_of::<Slim>();
 const BYTES_PER_COUNT: usize = size_of::<OpenMinute>() * 9 / 8;
-const BYTES_PER_API: usize = 120;
+const BYTES_PER_API: usize = 96;
+
+/// A kind, and a caller beside its text: what is kept of them, and their places in the tables.
+const BYTES_PER_KIND: usize = size_of::<Kind>() + 10;
+const BYTES_PER_CALLER: usize = 30;
 
 impl Open {
     /// Puts rows aside. Before there are any. To close minutes, [`Open::recall`] them first.
@@ -192,7 +201,9 @@ impl Open {
             Some(_) => self.minutes.values().map(|bag| bag.len() % PIECE_ROWS).sum(),
             None => self.rows,
         };
-        (rows * BYTES_PER_ROW + minutes * BYTES_PER_COUNT + apis * BYTES_PER_API) as u64
+        // Half as much again: names that no row needs any more stay until they are so many.
+        let names = self.named_bytes + self.named_bytes / 2;
+        (rows * BYTES_PER_ROW + minutes * BYTES_PER_COUNT + apis * BYTES_PER_API + names) as u64
     }
 
     /// The first minute from which on the rows, each with its share of the rest, take at most so many bytes.
@@ -235,6 +246,10 @@ impl Open {
         }
         let id = self.kinds.len() as u32;
         self.kinds.push(kind);
+        self.kind_rows.push(0);
+        if self.caller_kinds.len() < self.callers.len() {
+            self.caller_kinds.resize(self.callers.len(), 0);
+        }
         let kinds = &self.kinds;
         self.table.insert_unique(hashed, id, |&other| hasher.hash_one(kinds[other as usize]));
         id
@@ -243,8 +258,41 @@ impl Open {
     fn push(&mut self, minute: u32, row: Slim) {
         self.minutes.entry(minute).or_default().push(row, self.aside.as_mut());
         self.rows += 1;
+        self.name(row.kind);
         if self.counts.is_some() {
             self.count(minute, row.kind);
+        }
+    }
+
+    fn bytes_of_caller(&self, caller: u32) -> usize {
+        BYTES_PER_CALLER + self.callers.get(caller).iter().map(|field| field.len()).sum::<usize>()
+    }
+
+    /// A row more of a kind.
+    fn name(&mut self, kind: u32) {
+        let rows = &mut self.kind_rows[kind as usize];
+        *rows += 1;
+        if *rows == 1 {
+            let caller = self.kinds[kind as usize].caller;
+            self.named_bytes += BYTES_PER_KIND;
+            self.caller_kinds[caller as usize] += 1;
+            if self.caller_kinds[caller as usize] == 1 {
+                self.named_bytes += self.bytes_of_caller(caller);
+            }
+        }
+    }
+
+    /// A row less.
+    fn unname(&mut self, kind: u32) {
+        let rows = &mut self.kind_rows[kind as usize];
+        *rows -= 1;
+        if *rows == 0 {
+            let caller = self.kinds[kind as usize].caller;
+            self.named_bytes -= BYTES_PER_KIND;
+            self.caller_kinds[caller as usize] -= 1;
+            if self.caller_kinds[caller as usize] == 0 {
+                self.named_bytes -= self.bytes_of_caller(caller);
+            }
         }
     }
 
@@ -345,6 +393,7 @@ impl Open {
         let count: usize = taken.values().map(Bag::len).sum();
         self.rows -= count;
         self.closed += count;
+        taken.values().flat_map(|bag| bag.pieces.iter().flatten()).for_each(|row| self.unname(row.kind));
         let mut rows = Vec::with_capacity(count);
         let mut named = Named::of(self);
         for (minute, bag) in taken {
@@ -399,6 +448,7 @@ impl Open {
             }
             row.kind = *place;
             fresh.rows += 1;
+            fresh.name(row.kind);
             fresh.count(minute, row.kind);
         };
         let mut kept = BTreeMap::new();
@@ -506,6 +556,27 @@ mod tests {
     use super::*;
     use crate::event::{Category, Event};
 
+    fn plain() -> Event<'static> {
+        Event {
+            event_time_s: 0,
+            event_name: "",
+            event_id: "",
+            addendum_of: "",
+            principal: "",
+            error_code: "",
+            read_only: false,
+            category: Category::Management,
+            account_id: "",
+            region: "",
+            event_source: "",
+            session: "",
+            access_key_id: "",
+            source_ip: "",
+            user_agent: "",
+            resource_arn: "",
+        }
+    }
+
     /// Rows of few APIs, minutes, callers and IDs, so that everything that can meet does.
     fn tally(seed: u64, rows: u64) -> Tally {
         let mut tally = Tally::default();
@@ -525,15 +596,7 @@ mod tests {
                 principal: &caller,
                 error_code: if below(4) == 0 { "AccessDenied" } else { "" },
                 read_only: below(3) == 0,
-                category: Category::Management,
-                account_id: "",
-                region: "",
-                event_source: "",
-                session: "",
-                access_key_id: "",
-                source_ip: "",
-                user_agent: "",
-                resource_arn: "",
+                ..plain()
             };
             tally.add(&event);
         }
@@ -637,6 +700,34 @@ mod tests {
         let before = room(&aside);
         aside.merge(tally(1, 9_000));
         assert!(room(&aside) <= before + 10, "{before}");
+    }
+
+    #[test]
+    fn callers_of_one_call_each_take_room_and_give_it_back() {
+        for aside in [false, true] {
+            let (mut alike, mut apart) = (fresh(aside), fresh(aside));
+            for place in 0..2_000 {
+                let mut one = |open: &mut Open, session: &str| {
+                    let mut tally = Tally::default();
+                    let event = Event { event_time_s: 1_700_000_000 + place / 100 * 60, session, ..plain() };
+                    tally.add(&event);
+                    open.merge(tally);
+                };
+                one(&mut alike, "session");
+                one(&mut apart, &format!("session-{place}"));
+            }
+            assert!(apart.bytes() > alike.bytes() + 2_000 * 40, "{} {}", apart.bytes(), alike.bytes());
+            let half = apart.after_rows(1_000).expect("a step");
+            apart.recall(half).expect("rows");
+            apart.close_before(half);
+            assert!(apart.named_bytes < 1_100 * 80 && apart.named_bytes > 900 * 40, "{}", apart.named_bytes);
+            let before = apart.named_bytes;
+            apart.forget_names().expect("rows");
+            assert_eq!(apart.named_bytes, before);
+            apart.recall(Minute(i64::MAX)).expect("rows");
+            apart.close_before(Minute(i64::MAX));
+            assert_eq!(apart.named_bytes, 0);
+        }
     }
 
     /// A disk that takes all and gives nothing back.

@@ -472,3 +472,22 @@ fn a_session_for_each_call_is_folded_within_the_day_however_it_is_cut() {
         assert!(run(step_minutes, newest_first) == whole, "cut every {step_minutes} minutes");
     }
 }
+
+#[test]
+fn early_words_of_one_caller_are_one_incident_though_they_come_one_by_one() {
+    let mut traffic = steady(10);
+    traffic.extend((0..10 * DAY / 10).map(|i| (i * 10, 1, "ListBuckets", "usual", "")));
+    let mut detector = detector();
+    detector.merge(tally(&traffic));
+    detector.advance(minute(9 * DAY), 1);
+    let api = |name: &str| ["123456789012", "us-east-1", "ec2.amazonaws.com", name, "Management"].map(str::to_owned);
+    let mut incidents = Vec::new();
+    for (after, name) in [(0, "RunInstances"), (4, "ListBuckets"), (40, "RunInstances")] {
+        detector.merge(tally(&[(9 * DAY + 600 + after, 300, name, "stranger", "")]));
+        let told = detector.peek(&[api(name)]).expect("a look");
+        incidents.push(told.last().expect("an early word").incident);
+        // Time goes on, and has not reached it yet.
+        detector.advance(minute(9 * DAY + after), 1);
+    }
+    assert!(incidents[0].is_some() && incidents[0] == incidents[1], "{incidents:?}");
+}
