@@ -87,6 +87,7 @@ def learn(arguments, state, chance):
             counts = (max(0, round(chance.gauss(per_minute, per_minute**0.5))) for _ in range(10_000))
             write(text.replace(epoch, stamp) * count for text, count in zip(lines[first : first + 10_000], counts))
     watch = [arguments.highwater, "watch", "--dir", folder, "--state", state, "--frontier", "clock", "--lateness", "120m"]
+    watch += ["--memory", arguments.memory] if arguments.memory else []
     process = subprocess.Popen(watch + ["--status", f"127.0.0.1:{arguments.port + 1}"], stderr=subprocess.DEVNULL)
     for _ in range(1_800):
         time.sleep(1)
