@@ -87,7 +87,6 @@ def learn(arguments, state, chance):
             counts = (max(0, round(chance.gauss(per_minute, per_minute**0.5))) for _ in range(10_000))
             write(text.replace(epoch, stamp) * count for text, count in zip(lines[first : first + 10_000], counts))
     watch = [arguments.highwater, "watch", "--dir", folder, "--state", state, "--frontier", "clock", "--lateness", "120m"]
-    watch += ["--memory", arguments.memory] if arguments.memory else []
     process = subprocess.Popen(watch + ["--status", f"127.0.0.1:{arguments.port + 1}"], stderr=subprocess.DEVNULL)
     for _ in range(1_800):
         time.sleep(1)
@@ -153,6 +152,12 @@ def main():
     if arguments.memory:
         watch += ["--memory", arguments.memory]
     log = open(os.path.join(arguments.scratch, "log"), "w")
+    if arguments.memory:
+        # What was learned without a ceiling is brought below it first: a state is as large as it was when it was written.
+        process = subprocess.Popen(watch, stderr=log)
+        time.sleep(20)
+        process.terminate()
+        process.wait()
     process = subprocess.Popen(watch, stderr=log)
     tick = os.sysconf("SC_CLK_TCK")
 
