@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Every sink of `highwater watch` against something that stands in for its receiver: moto's server for AWS, and small
-servers on loopback for the others. One receiver is dead for a while, one refuses everything, and the sidecar is
-restarted in between.
+"""Every sink of `highwater watch` against something that stands in for its receiver: moto's server for AWS, aiosmtpd
+for mail, and small servers on loopback for the others. One receiver is dead for a while, one refuses everything, two
+mail servers are not to be had at first, and the sidecar is restarted in between. Findings are held against the models
+of OCSF and of AWS.
 
   sinks.py HIGHWATER SCRATCH_DIRECTORY [--seed N]
 """
@@ -9,19 +10,22 @@ import argparse
 import atexit
 import base64
 import collections
+import datetime
 import email
 import email.policy
+import functools
 import gzip
 import hashlib
 import hmac
 import http.server
+import ipaddress
 import json
 import logging
 import os
 import re
 import shutil
 import socket
-import socketserver
+import ssl
 import subprocess
 import sys
 import threading
@@ -29,8 +33,16 @@ import time
 import urllib.parse
 
 import boto3
+import jsonschema
 import requests
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
+from botocore.validate import ParamValidator
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from moto.server import ThreadedMotoServer
+from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -40,8 +52,23 @@ SECRETS = {
     "SLACK_TOKEN": "xoxb-hush-3",
     "PAGERDUTY_KEY": "hush4hush4hush4hush4hush4hush4hu",
     "SMTP_PASSWORD": "hush-5",
+    "SMTP_MISTYPED": "hush-8",
 }
 SEVERITIES = ["info", "low", "medium", "high", "critical"]
+
+OCSF = get_ocsf_schema(version="1.8.0")
+OCSF_FINDING = OcsfJsonSchemaEmbedded(OCSF).get_class_schema("detection_finding", profiles=["cloud"])
+
+# Characters that Security Hub takes, by the documents of its format. Its API's model knows no lengths.
+ASFF_LIMITS = {"Id": 512, "ProductArn": 2048, "GeneratorId": 512, "Title": 256, "Description": 1024, "Region": 16}
+ASFF_LIMITS |= {"CompanyName": 128, "ProductName": 128}
+ASFF_NAMESPACES = {
+    "Software and Configuration Checks",
+    "TTPs",
+    "Effects",
+    "Unusual Behaviors",
+    "Sensitive Data Identifications",
+}
 
 
 def free_port():
@@ -125,11 +152,13 @@ class Receiver(http.server.BaseHTTPRequestHandler):
 class Signed(http.server.BaseHTTPRequestHandler):
     """Stands before moto, which looks at no signature: checks each as AWS's documents say, and passes the request on."""
 
-    behind, wrong, services = "", [], collections.Counter()
+    behind, wrong, services, imports = "", [], collections.Counter(), []
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.check(body)
+        if self.path == "/findings/import":
+            Signed.imports.append(json.loads(body))
         answer = requests.request(self.command, Signed.behind + self.path, data=body, headers=dict(self.headers), timeout=30)
         self.send_response(answer.status_code)
         self.send_header("Content-Length", str(len(answer.content)))
@@ -171,38 +200,75 @@ class Signed(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Post(socketserver.StreamRequestHandler):
-    """A mail server, as much of one as is needed."""
+class Post:
+    """A mail server on loopback, which takes mail of whoever has logged in."""
 
-    letters = []
+    def __init__(self, tls, certificate):
+        self.tls, self.letters, self.logins, self.wrong, self.port = tls, [], collections.Counter(), [], free_port()
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.context.load_cert_chain(certificate)
+        ways = {
+            "none": {},
+            "starttls": {"tls_context": self.context, "require_starttls": True},
+            "tls": {"ssl_context": self.context},
+        }
+        # The server itself sees only with STARTTLS that the way is encrypted; here it is looked at with each login.
+        more = {"auth_require_tls": tls == "starttls", "authenticator": self.login, **ways[tls]}
+        Controller(self, hostname="127.0.0.1", port=self.port, server_hostname="localhost", **more).start()
 
-    def handle(self):
-        say = lambda text: self.wfile.write(text.encode() + b"\r\n")
-        say("220 here")
-        while line := self.rfile.readline().decode().strip():
-            word = line.split()[0].upper()
-            if word == "EHLO":
-                say("250-here")
-                say("250 AUTH PLAIN")
-            elif word == "AUTH":
-                login = base64.b64decode(line.split()[2]).split(b"\0")
-                right = login[1:] == [b"highwater", SECRETS["SMTP_PASSWORD"].encode()]
-                say("235 welcome" if right else "535 no")
-            elif word == "DATA":
-                say("354 go on")
-                lines = []
-                while (part := self.rfile.readline()) not in (b".\r\n", b""):
-                    lines.append(part[1:] if part.startswith(b"..") else part)
-                Post.letters.append(email.message_from_bytes(b"".join(lines), policy=email.policy.default))
-                say("250 taken")
-            elif word == "QUIT":
-                say("221 bye")
-                return
-            else:
-                say("250 good")
+    def login(self, server, session, envelope, mechanism, login):
+        if (server.transport.get_extra_info("cipher") is None) != (self.tls == "none"):
+            self.wrong.append(f"a password over a way that is not {self.tls}")
+        right = tuple(login) == (b"highwater", SECRETS["SMTP_PASSWORD"].encode())
+        self.logins[right] += 1
+        return AuthResult(success=right, handled=False)
+
+    async def handle_DATA(self, server, session, envelope):
+        if not session.authenticated:
+            self.wrong.append("mail without a login")
+        self.letters.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
+        return "250 taken"
 
 
-def configuration(root, base, mail_port, topic, queue):
+def certify(folder, name):
+    """An authority NAME-ca.pem, and NAME.pem with the key and the certificate of a server on loopback, signed by it."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca, server = (x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)]) for text in (f"{name} CA", "server"))
+    places = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+
+    def signed(subject, key, extension):
+        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(ca).public_key(key.public_key())
+        builder = builder.serial_number(x509.random_serial_number()).add_extension(extension, critical=False)
+        builder = builder.not_valid_before(now - datetime.timedelta(hours=1))
+        builder = builder.not_valid_after(now + datetime.timedelta(days=1))
+        return builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    with open(os.path.join(folder, f"{name}-ca.pem"), "wb") as file:
+        file.write(signed(ca, ca_key, x509.BasicConstraints(ca=True, path_length=None)))
+    with open(os.path.join(folder, f"{name}.pem"), "wb") as file:
+        file.write(key.private_bytes(serialization.Encoding.PEM, *private))
+        file.write(signed(server, key, x509.SubjectAlternativeName(places)))
+
+
+def mail(name, host, post, password):
+    return f"""
+[[sink]]
+name = "{name}"
+per_hour = 1000
+[sink.mail]
+host = "{host}"
+port = {post.port}
+tls = "{post.tls}"
+user = "highwater"
+password = "env:{password}"
+from = "Highwater <highwater@example.com>"
+to = ["team@example.com", "Two <two@example.com>"]
+"""
+
+
+def configuration(root, base, topic, queue):
     return f"""
 [[sink]]
 [sink.webhook]
@@ -255,17 +321,6 @@ url = "{base}/pagerduty"
 [sink.alertmanager]
 url = "{base}/alertmanager/"
 labels = {{ team = "platform" }}
-
-[[sink]]
-per_hour = 1000
-[sink.mail]
-host = "127.0.0.1"
-port = {mail_port}
-tls = "none"
-user = "highwater"
-password = "env:SMTP_PASSWORD"
-from = "Highwater <highwater@example.com>"
-to = ["team@example.com", "Two <two@example.com>"]
 
 [[sink]]
 name = "severe"
@@ -360,6 +415,66 @@ def receive(sqs, queue):
     return found
 
 
+def check_ocsf(finding, record):
+    """By the schema, and by hand where it looks at nothing."""
+    faults = [fault.message for fault in jsonschema.Draft202012Validator(OCSF_FINDING).iter_errors(finding)]
+    assert not faults, (faults, finding)
+    attributes = OCSF["classes"]["detection_finding"]["attributes"]
+    ended = record["insightDetails"]["state"] == "End"
+    assert (finding["class_uid"], finding["category_uid"]) == (2004, 2), finding
+    assert finding["type_uid"] == 200400 + finding["activity_id"] and finding["is_alert"] is not ended, finding
+    assert finding["type_name"] == f"{finding['class_name']}: {finding['activity_name']}", finding
+    for name in ("activity", "severity", "status"):
+        caption = finding.get(f"{name}_name", finding.get(name))
+        assert caption == attributes[f"{name}_id"]["enum"][str(finding[f"{name}_id"])]["caption"], (name, finding)
+    assert finding["activity_id"] == (3 if ended else 1), finding
+    assert finding["severity_id"] == SEVERITIES.index(record["highwater"]["severity"]) + 1, finding
+    at = lambda text: round(datetime.datetime.fromisoformat(text).timestamp() * 1000)
+    assert finding["end_time" if ended else "start_time"] == at(record["eventTime"]), finding
+    assert finding["start_time"] <= finding["end_time"] <= finding["time"], finding
+    assert finding["time"] == at(record["highwater"]["detectedTime"]), finding
+    info = finding["finding_info"]
+    assert ("modified_time" if ended else "created_time") in info and ("created_time" in info) is not ended, info
+    assert finding["unmapped"]["cloudtrail_insight"] == record and finding["metadata"]["uid"] == record["eventID"]
+    assert finding["anomaly_analyses"] and finding["evidences"], finding
+    for observable in finding.get("observables", []):
+        path = [int(part) if part.isdigit() else part for part in re.findall(r"\w+", observable["name"])]
+        assert functools.reduce(lambda value, part: value[part], path, finding) == observable["value"], observable
+        kind = {"ip": (2, "IP Address"), "uid": (31, "User Object: uid")}[path[-1]]
+        assert (observable["type_id"], observable["type"]) == kind, observable
+
+
+def beside_lists(value, shape):
+    """What stands in an enumeration's place and not in its list, at which botocore's validator does not look."""
+    if shape.type_name == "structure":
+        return [word for name, inner in value.items() for word in beside_lists(inner, shape.members[name])]
+    if shape.type_name == "list":
+        return [word for inner in value for word in beside_lists(inner, shape.member)]
+    return [value] if shape.type_name == "string" and shape.enum and value not in shape.enum else []
+
+
+def check_asff(findings, shape):
+    """By AWS's own model of what BatchImportFindings takes, and by the limits that only its documents tell."""
+    faults = ParamValidator().validate({"Findings": findings}, shape)
+    assert not faults.has_errors(), faults.generate_report()
+    assert not beside_lists({"Findings": findings}, shape), beside_lists({"Findings": findings}, shape)
+    assert 1 <= len(findings) <= 100
+    for finding in findings:
+        for name, most in ASFF_LIMITS.items():
+            assert 1 <= len(finding[name]) <= most, (name, finding)
+        assert finding["SchemaVersion"] == "2018-10-08" and re.fullmatch(r"\d{12}", finding["AwsAccountId"]), finding
+        for kind in finding["Types"]:
+            assert kind.split("/")[0] in ASFF_NAMESPACES and len(kind.split("/")) <= 3, kind
+        names = ("FirstObservedAt", "CreatedAt", "LastObservedAt", "UpdatedAt")
+        assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", finding[name]) for name in names), finding
+        times = [datetime.datetime.fromisoformat(finding[name]) for name in names]
+        assert times == sorted(times), finding
+        assert 1 <= len(finding["Resources"]) <= 32 and len(finding["ProductFields"]) <= 50, finding
+        assert all(1 <= len(resource["Id"]) <= 512 for resource in finding["Resources"]), finding
+        for name, value in finding["ProductFields"].items():
+            assert len(name) <= 128 and 1 <= len(value) <= 2048, finding
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("highwater")
@@ -378,7 +493,8 @@ def main():
         objects.extend(os.path.join(folder, name) for name in names)
     objects.sort(key=lambda path: os.path.basename(path).split("_")[3])
 
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    for name in ("werkzeug", "mail.log"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     port = free_port()
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     moto.start()
@@ -405,16 +521,23 @@ def main():
     receiver = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     threading.Thread(target=receiver.serve_forever, daemon=True).start()
     base = f"http://127.0.0.1:{receiver.server_port}"
-    post = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Post)
-    threading.Thread(target=post.serve_forever, daemon=True).start()
+    known, strange = (os.path.join(root, f"{name}.pem") for name in ("known", "strange"))
+    certify(root, "known")
+    certify(root, "strange")
+    # One is sent to from the start. One does not have the right password, and one a certificate that nobody knows.
+    servers = {"mail": Post("none", known), "mistyped": Post("starttls", known), "stranger": Post("tls", strange)}
     SECRETS["SLACK_HOOK"] = f"{base}/services/T0/B0/hush-7"
     with open(os.path.join(root, "highwater.toml"), "w") as file:
-        file.write(configuration(root, base, post.server_address[1], topic, direct))
+        file.write(configuration(root, base, topic, direct))
+        file.write(mail("mail", "127.0.0.1", servers["mail"], "SMTP_PASSWORD"))
+        file.write(mail("mistyped", "localhost", servers["mistyped"], "SMTP_MISTYPED"))
+        file.write(mail("stranger", "127.0.0.1", servers["stranger"], "SMTP_PASSWORD"))
 
     Signed.behind = os.environ["AWS_ENDPOINT_URL"]
     gate = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Signed)
     threading.Thread(target=gate.serve_forever, daemon=True).start()
     environment = dict(os.environ, **SECRETS, AWS_ENDPOINT_URL=f"http://127.0.0.1:{gate.server_port}")
+    environment["SSL_CERT_FILE"] = os.path.join(root, "known-ca.pem")
     told_path = os.path.join(root, "state", "insights.jsonl")
     sidecar = Sidecar(arguments.highwater, root, environment)
 
@@ -426,18 +549,29 @@ def main():
     sidecar.start()
     deliver(objects[: len(objects) * 7 // 10])
     until(lambda: len(lines(told_path)) >= 2, "no insights")
-    quiet = {"webhook", "wrong"}
+    quiet = {"webhook", "wrong", "mistyped", "stranger"}
     until(lambda: sidecar.behind() is not None and set(sidecar.behind()) <= quiet, lambda: f"behind: {sidecar.behind()}")
     first = {json.loads(line)["sharedEventID"] for line in lines(told_path)}
     posted = len(Receiver.messages)
     assert posted > 0 and not Receiver.got["/hook"] and Receiver.got["/hook while dead"], posted
-    figures = sidecar.metrics()
-    assert float(figures['highwater_sink_failures{sink="webhook"}']) > 0, figures
-    assert float(figures['highwater_sink_sent_total{sink="slack"}']) > 0, figures
+    waits = ["webhook", "mistyped", "stranger"]
+    figure = lambda what, sink: float(sidecar.metrics()[f'highwater_sink_{what}{{sink="{sink}"}}'])
+    until(lambda: all(figure("failures", sink) > 0 for sink in waits), sidecar.metrics)
+    assert figure("sent_total", "slack") > 0 and figure("sent_total", "mail") > 0, sidecar.metrics()
+    assert all(figure(what, sink) == 0 for what in ("sent_total", "refused_total") for sink in waits), sidecar.metrics()
     sidecar.stop()
     state = os.path.join(root, "state")
-    assert json.load(open(os.path.join(state, "sink-webhook.json")))["position"] == 0
+    assert all(json.load(open(os.path.join(state, f"sink-{sink}.json")))["position"] == 0 for sink in waits)
+    # The log says why mail is not taken. Neither server was given any, and the stranger not even a password.
+    log = [line.decode() for line in lines(sidecar.log.name)]
+    for sink, reason in [("mistyped", "(535)"), ("stranger", "UnknownIssuer")]:
+        assert any(f'"sink":"{sink}"' in line and reason in line for line in log), (sink, reason)
+        assert not servers[sink].letters, sink
+    assert set(servers["mistyped"].logins) == {False} and not servers["stranger"].logins
 
+    # What was wrong with mail is mended.
+    environment["SMTP_MISTYPED"] = SECRETS["SMTP_PASSWORD"]
+    servers["stranger"].context.load_cert_chain(known)
     sidecar.start()
     deliver(objects[len(objects) * 7 // 10 :])
     until(lambda: {json.loads(line)["sharedEventID"] for line in lines(told_path)} - first, "nothing after the restart")
@@ -467,11 +601,9 @@ def main():
     assert [body for _, body in hook] == told, f"webhook: {len(hook)} of {len(told)}"
     ocsf = {finding["metadata"]["uid"]: finding for finding in Receiver.got["/ocsf"]}
     assert set(ocsf) == {record["eventID"] for record in records}
-    required = "activity_id category_uid class_uid type_uid severity_id time metadata finding_info cloud".split()
-    for finding in ocsf.values():
-        assert all(name in finding for name in required), finding
-        assert finding["type_uid"] == 200400 + finding["activity_id"] and finding["class_uid"] == 2004
-        assert finding["unmapped"]["cloudtrail_insight"]["eventID"] == finding["metadata"]["uid"]
+    by_id = {record["eventID"]: record for record in records}
+    for finding in Receiver.got["/ocsf"]:
+        check_ocsf(finding, by_id[finding["metadata"]["uid"]])
     for text in Receiver.got["/text"]:
         title, status, body, link = text.split("\n")
         assert title.split()[0] in SEVERITIES and ":" in title and link.startswith("https://h/"), text
@@ -505,12 +637,20 @@ def main():
     assert len(alerts) == len(key) and {a["labels"]["incident"] for a in alerts.values()} == incidents
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     assert all(alert["endsAt"] <= now for alert in alerts.values()), "all have ended"
-    starts = {letter["Message-ID"] for letter in Post.letters if not letter["In-Reply-To"]}
-    answered = [letter["In-Reply-To"] for letter in Post.letters if letter["In-Reply-To"]]
-    assert len(starts) == len(incidents), (len(starts), len(incidents))
-    assert all(answer in starts for answer in answered)
-    assert all(letter["To"] == "team@example.com, Two <two@example.com>" for letter in Post.letters)
-    assert all({p.get_content_type() for p in letter.iter_parts()} == {"text/plain", "text/html"} for letter in Post.letters)
+    for sink, post in servers.items():
+        assert not post.wrong and post.logins[True] > 0, (sink, post.wrong, post.logins)
+        threads = collections.defaultdict(list)
+        for letter in post.letters:
+            threads[letter["In-Reply-To"] or letter["Message-ID"]].append(letter)
+        assert len(threads) == len(incidents), (sink, len(threads), len(incidents))
+        for letters in threads.values():
+            assert letters[0]["In-Reply-To"] is None, (sink, letters)
+            title, status, *_ = letters[-1].get_body(("plain",)).get_content().splitlines()
+            assert status.startswith("ended "), (sink, title, status)
+        assert all(letter["To"] == "team@example.com, Two <two@example.com>" for letter in post.letters)
+        kinds = [{part.get_content_type() for part in letter.iter_parts()} for letter in post.letters]
+        assert all(kind == {"text/plain", "text/html"} for kind in kinds), kinds
+        assert not os.path.exists(os.path.join(state, f"sink-{sink}.refused.jsonl")), sink
 
     # Filters.
     high = [id for id, word in severity.items() if SEVERITIES.index(word) >= 3]
@@ -523,6 +663,10 @@ def main():
     wanted = [r for r in records if r["insightDetails"]["eventSource"] in ("ec2.amazonaws.com", "iam.amazonaws.com")]
     asff = [json.loads(line) for line in lines(os.path.join(root, "asff.jsonl"))]
     assert [f["ProductFields"]["highwater/sharedEventID"] for f in asff] == [r["sharedEventID"] for r in wanted]
+    batch = hub.meta.service_model.operation_model("BatchImportFindings").input_shape
+    for finding, record in zip(asff, wanted):
+        check_asff([finding], batch)
+        assert finding["LastObservedAt"] <= record["highwater"]["detectedTime"], (finding, record)
 
     charts = Receiver.got["upload"]
     assert charts and all(chart.startswith(b"\x89PNG") for chart in charts), "no charts"
@@ -531,11 +675,13 @@ def main():
     # AWS.
     assert not Signed.wrong, Signed.wrong[0]
     assert set(Signed.services) == {"sns", "sqs", "events", "s3", "securityhub"}, Signed.services
-    by_id = {record["eventID"]: record for record in records}
     messages = [json.loads(message["Body"]) for message in receive(sqs, subscribed)]
     assert {json.loads(message["Message"])["eventID"] for message in messages} == set(by_id)
     assert all(message["MessageAttributes"]["severity"]["Value"] in SEVERITIES for message in messages)
-    assert {json.loads(message["Body"])["metadata"]["uid"] for message in receive(sqs, direct)} == set(by_id)
+    ocsf = [json.loads(message["Body"]) for message in receive(sqs, direct)]
+    assert {finding["metadata"]["uid"] for finding in ocsf} == set(by_id)
+    for finding in ocsf:
+        check_ocsf(finding, by_id[finding["metadata"]["uid"]])
     put = [json.loads(message["Body"]) for message in receive(sqs, ruled)]
     assert {event["detail"]["eventID"] for event in put} == set(by_id)
     assert all(by_id[event["detail"]["eventID"]] == event["detail"] for event in put)
@@ -553,13 +699,25 @@ def main():
     findings = [f for page in hub.get_paginator("get_findings").paginate() for f in page["Findings"]]
     assert {f["ProductFields"]["highwater/sharedEventID"] for f in findings} == set(key), len(findings)
     assert all(f["RecordState"] == "ARCHIVED" for f in findings)
+    updates = collections.defaultdict(list)
+    for request in Signed.imports:
+        assert set(request) == {"Findings"}, request
+        check_asff(request["Findings"], batch)
+        for finding in request["Findings"]:
+            updates[finding["Id"]].append((finding["UpdatedAt"], finding["RecordState"]))
+    # Security Hub, unlike its stand-in, passes over what is not newer than what it has.
+    for found in updates.values():
+        assert {state for _, state in found} == {"ACTIVE", "ARCHIVED"} and sorted(found) == found, found
+        assert found[0][0] < found[-1][0], found
 
     # Nobody is told a secret but whom it is for.
     sidecar.log.flush()
+    passwords = [SECRETS[name] for name in ("SMTP_PASSWORD", "SMTP_MISTYPED")]
+    sent = [("login", base64.b64encode(f"\0highwater\0{password}".encode()).decode()) for password in passwords]
     files = [sidecar.log.name] + [os.path.join(state, name) for name in os.listdir(state)]
     for path in filter(os.path.isfile, files):
         text = open(path, "rb").read().decode(errors="replace")
-        for name, secret in [*SECRETS.items(), ("AWS", "aws-hush-6"), ("path", "hush-7")]:
+        for name, secret in [*SECRETS.items(), *sent, ("AWS", "aws-hush-6"), ("path", "hush-7")]:
             assert secret not in text, f"{name} stands in {path}"
     moto.stop()
     print(f"{len(records)} records of {len(incidents)} incidents through {len(os.listdir(state))} files: all sinks have theirs")

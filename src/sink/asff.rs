@@ -25,11 +25,17 @@ pub fn finding(record: &TrailRecord, owner: (Option<&str>, Option<&str>), link: 
     let region = owner.1.unwrap_or(&record.aws_region);
     let time_s = report::time_of(record).0 * 60;
     let duration_s = statistics.insight_duration.unwrap_or(0).saturating_mul(60);
-    let (start_s, end_s) =
-        if ended { (time_s.saturating_sub(duration_s), time_s) } else { (time_s, time_s.saturating_add(duration_s)) };
     let detected_s = extra
         .and_then(|extra| chrono::DateTime::parse_from_rfc3339(&extra.detected_time).ok())
-        .map_or(end_s, |time| time.timestamp().max(end_s));
+        .map(|time| time.timestamp());
+    let (start_s, end_s) = if ended {
+        (time_s.saturating_sub(duration_s), time_s)
+    } else {
+        // The duration of a start may count minutes before it, and nothing has been seen after it was detected.
+        let end_s = time_s.saturating_add(duration_s);
+        (time_s, detected_s.map_or(end_s, |detected_s| end_s.min(detected_s).max(time_s)))
+    };
+    let detected_s = detected_s.map_or(end_s, |detected_s| detected_s.max(end_s));
     let reason = extra.map(|extra| extra.reason.as_str()).filter(|reason| !reason.is_empty());
     let title = report::title(record);
     let severity = extra.and_then(|extra| Severity::parse(&extra.severity)).unwrap_or(Severity::Medium);
@@ -40,12 +46,14 @@ pub fn finding(record: &TrailRecord, owner: (Option<&str>, Option<&str>), link: 
         Severity::High => ("HIGH", 80),
         Severity::Critical => ("CRITICAL", 95),
     };
-    let mut resources = vec![json!({
-        "Type": "AwsAccount",
-        "Id": format!("AWS::::Account:{}", record.recipient_account_id),
-        "Partition": partition(&record.aws_region),
-        "Region": record.aws_region,
-    })];
+    let resource = |kind: &str, id: &str| {
+        let mut resource = json!({ "Type": kind, "Id": id, "Region": record.aws_region });
+        if let Some(partition) = listed_partition(&record.aws_region) {
+            resource["Partition"] = partition.into();
+        }
+        resource
+    };
+    let mut resources = vec![resource("AwsAccount", &format!("AWS::::Account:{}", record.recipient_account_id))];
     let callers = extra.map_or(&[][..], |extra| &extra.excess).iter();
     let principals = callers
         .filter(|excess| excess.attribute == "userIdentityArn")
@@ -53,7 +61,7 @@ pub fn finding(record: &TrailRecord, owner: (Option<&str>, Option<&str>), link: 
         .filter(|value| value.value.starts_with("arn:"));
     resources.extend(principals.take(PRINCIPALS_MAX).map(|value| {
         let kind = if value.value.contains(":user/") { "AwsIamUser" } else { "Other" };
-        json!({ "Type": kind, "Id": value.value, "Partition": partition(&record.aws_region), "Region": record.aws_region })
+        resource(kind, &value.value)
     }));
     let mut fields = json!({
         "highwater/api": api(record),
@@ -94,6 +102,16 @@ pub fn finding(record: &TrailRecord, owner: (Option<&str>, Option<&str>), link: 
     finding
 }
 
+/// What the format calls the partition of a resource: other words than in ARNs, and none for the newer ones.
+fn listed_partition(region: &str) -> Option<&'static str> {
+    match partition(region) {
+        "aws-iso" => Some("aws-us-iso"),
+        "aws-iso-b" => Some("aws-us-iso-b"),
+        known @ ("aws" | "aws-cn" | "aws-us-gov") => Some(known),
+        _ => None,
+    }
+}
+
 /// By a Region's name.
 pub fn partition(region: &str) -> &'static str {
     match region {
@@ -101,6 +119,8 @@ pub fn partition(region: &str) -> &'static str {
         _ if region.starts_with("us-gov-") => "aws-us-gov",
         _ if region.starts_with("us-iso-") => "aws-iso",
         _ if region.starts_with("us-isob-") => "aws-iso-b",
+        _ if region.starts_with("eu-isoe-") => "aws-iso-e",
+        _ if region.starts_with("us-isof-") => "aws-iso-f",
         _ if region.starts_with("eusc-") => "aws-eusc",
         _ => "aws",
     }
@@ -132,5 +152,24 @@ mod tests {
         assert_eq!(end["AwsAccountId"], "999999999999");
         assert_eq!(end["ProductArn"], "arn:aws-cn:securityhub:cn-north-1:999999999999:product/999999999999/default");
         assert_eq!(end["Resources"][0]["Id"], "AWS::::Account:123456789012");
+    }
+
+    #[test]
+    fn a_resource_has_a_partition_that_the_format_lists() {
+        for (region, listed, own) in [
+            ("eu-west-1", Some("aws"), "aws"),
+            ("us-gov-west-1", Some("aws-us-gov"), "aws-us-gov"),
+            ("us-iso-east-1", Some("aws-us-iso"), "aws-iso"),
+            ("us-isof-south-1", None, "aws-iso-f"),
+            ("eusc-de-east-1", None, "aws-eusc"),
+        ] {
+            let mut record = record();
+            record.aws_region = region.to_owned();
+            let finding = finding(&record, (None, None), None);
+            for resource in finding["Resources"].as_array().expect("resources") {
+                assert_eq!(resource.get("Partition").and_then(Value::as_str), listed, "{region}");
+            }
+            assert!(finding["ProductArn"].to_string().starts_with(&format!("\"arn:{own}:")), "{region}");
+        }
     }
 }

@@ -37,12 +37,15 @@ pub fn finding(record: &TrailRecord, link: Option<&str>) -> Value {
     let (status_id, status) = if ended { (4, "Resolved") } else { (1, "New") };
     let event_ms = milliseconds(&record.event_time).unwrap_or_default();
     let duration_ms = statistics.insight_duration.unwrap_or(0).saturating_mul(60_000);
+    let detected_ms = extra.and_then(|extra| milliseconds(&extra.detected_time));
     let (start_ms, end_ms) = if ended {
         (event_ms.saturating_sub(duration_ms), event_ms)
     } else {
-        (event_ms, event_ms.saturating_add(duration_ms))
+        // The duration of a start may count minutes before it, and nothing has been seen after it was detected.
+        let end_ms = event_ms.saturating_add(duration_ms);
+        (event_ms, detected_ms.map_or(end_ms, |detected_ms| end_ms.min(detected_ms).max(event_ms)))
     };
-    let detected_ms = extra.and_then(|extra| milliseconds(&extra.detected_time)).unwrap_or(end_ms);
+    let detected_ms = detected_ms.unwrap_or(end_ms);
     let severity = extra.and_then(|extra| Severity::parse(&extra.severity));
     let severity_id = severity.map_or(0, |severity| severity as u32 + 1);
     let caption = match severity {
@@ -68,11 +71,11 @@ pub fn finding(record: &TrailRecord, link: Option<&str>) -> Value {
     if evidences.is_empty() {
         evidences.push(json!({ "api": api }));
     }
-    // 2: an IP address; 10: a resource's identifier.
+    // 2: what is an IP address; 31: the attribute `uid` of a user.
     let mut observables: Vec<Value> = Vec::new();
     for (place, evidence) in evidences.iter().enumerate() {
         for (path, pointer, kind, kind_id) in [
-            ("actor.user.uid", "/actor/user/uid", "Resource UID", 10),
+            ("actor.user.uid", "/actor/user/uid", "User Object: uid", 31),
             ("src_endpoint.ip", "/src_endpoint/ip", "IP Address", 2),
         ] {
             if let Some(value) = evidence.pointer(pointer) {
@@ -124,11 +127,13 @@ pub fn finding(record: &TrailRecord, link: Option<&str>) -> Value {
             "types": [details.insight_type],
             "analytic": {
                 "name": details.insight_type,
+                "uid": format!("highwater/{}", details.insight_type),
                 "type": "Learning (ML/DL)",
                 "type_id": 4,
                 "version": extra.map(|extra| extra.model.as_str()),
             },
-            "created_time": detected_ms,
+            "created_time": (!ended).then_some(detected_ms),
+            "modified_time": ended.then_some(detected_ms),
             "first_seen_time": start_ms,
             "last_seen_time": end_ms,
             "src_url": link,
@@ -141,7 +146,7 @@ pub fn finding(record: &TrailRecord, link: Option<&str>) -> Value {
         }],
         "evidences": evidences,
         "anomaly_analyses": [{
-            "analysis_target": { "name": format!("{}:{}", details.event_source, details.event_name), "type": "API" },
+            "analysis_targets": [{ "name": format!("{}:{}", details.event_source, details.event_name), "type": "API" }],
             "anomalies": [{
                 "observation_parameter": what,
                 "observation_type": "Frequency Analysis",
@@ -211,7 +216,8 @@ mod tests {
         assert_eq!(start["cloud"]["account"]["uid"], "123456789012");
         assert_eq!(start["evidences"][0]["actor"]["user"]["name"], "deploy");
         assert_eq!(start["evidences"][1]["src_endpoint"]["ip"], "203.0.113.7");
-        assert_eq!(start["observables"][1]["type_id"], 2);
+        assert_eq!((&start["observables"][0]["type_id"], &start["observables"][1]["type_id"]), (&31.into(), &2.into()));
+        assert_eq!(start["anomaly_analyses"][0]["analysis_targets"][0]["name"], "ec2.amazonaws.com:RunInstances");
         assert!(!start.to_string().contains("null"), "{start}");
         let end = finding(&end(), None);
         assert_eq!(
