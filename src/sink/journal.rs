@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::board::Board;
+use super::file::Written;
 
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -18,8 +19,8 @@ pub struct State {
     pub position: u64,
     /// Incidents that were sent and have not ended, oldest first: their ends are sent too, whatever the filter says.
     pub open: Vec<String>,
-    /// How long the file of a file sink is: what stands behind was written by a process that was killed.
-    pub file_bytes: Option<u64>,
+    /// Of a file sink: its file, and how long that is.
+    pub written: Option<Written>,
     pub board: Board,
     /// Where the lines end that the board has taken in; what it has to tell of them may take a while.
     pub taken: u64,

@@ -74,11 +74,8 @@ impl Records {
             Records::Webhook(webhook, http) => {
                 webhook.send(http, line.written(webhook.format, words), &line.record.event_id, "final").await
             }
-            Records::File(file) => match file.append(&line.written(file.format, words), state.file_bytes) {
-                Ok(length) => {
-                    state.file_bytes = Some(length);
-                    Answer::Taken
-                }
+            Records::File(file) => match file.append(&line.written(file.format, words), &mut state.written) {
+                Ok(()) => Answer::Taken,
                 Err(error) => Answer::later(format!("{}: {error}", file.path.display())),
             },
             Records::Aws(aws) => aws.send(line, words).await,
