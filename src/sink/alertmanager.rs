@@ -19,6 +19,13 @@ use crate::secret::Secret;
 /// again every few minutes, because Alertmanager forgets with its own restart.
 const ENDS_AFTER_S: i64 = 3_600;
 
+/// Alertmanager forgets with a restart, and ends what it does not hear of again.
+pub const REMIND_S: i64 = 300;
+
+/// Alertmanager calls nobody for an alert that has ended when it comes, or before its group has waited. So each is open
+/// until it is told again, for so long if it is not.
+const UNHEARD_ENDS_AFTER_S: i64 = 2 * REMIND_S;
+
 /// Posts alerts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -62,8 +69,12 @@ impl Alertmanager {
 /// Principals are no labels: there is no end of them.
 fn alerts(thread: &Thread, message: &Message, labels: &BTreeMap<String, String>, now_s: i64) -> Value {
     let alert = |member: &super::board::Member| {
-        let ended = member.withdrawn || member.end_s.is_some();
-        let end_s = if ended { member.end_s.unwrap_or(now_s).min(now_s) } else { now_s + ENDS_AFTER_S };
+        let end_s = match member.end_s {
+            _ if member.ended_unheard(REMIND_S, now_s) => now_s + UNHEARD_ENDS_AFTER_S,
+            Some(end_s) => end_s.min(now_s),
+            None if member.withdrawn => now_s,
+            None => now_s + ENDS_AFTER_S,
+        };
         let mut alert = json!({
             "labels": {
                 "alertname": member.insight_type,
@@ -101,6 +112,7 @@ fn alerts(thread: &Thread, message: &Message, labels: &BTreeMap<String, String>,
 mod tests {
     use super::*;
     use crate::sink::Sink;
+    use crate::sink::board::Board;
     use crate::sink::filter::tests::{end, record};
     use crate::sink::words::{Words, tests::thread};
 
@@ -126,9 +138,52 @@ mod tests {
         assert_eq!(told(&[record()]), expected);
         let mut worse = end();
         worse.highwater.as_mut().expect("ours").severity = "critical".to_owned();
+        // Told for the first time only now, it is open for once.
         let ended = told(&[record(), worse]);
         assert_eq!(ended[0]["labels"], expected[0]["labels"]);
-        assert_eq!(ended[0]["endsAt"], "2026-03-04T14:41:00Z");
+        assert_eq!(ended[0]["endsAt"], "2026-03-04T15:03:20Z");
+    }
+
+    #[test]
+    fn what_ended_while_nobody_heard_is_open_until_it_is_told_again() {
+        const FIRST_S: i64 = 1_772_636_000;
+        let mut board = Board::default();
+        let tell = |board: &mut Board, now_s: i64| -> Option<String> {
+            board.remind(REMIND_S, now_s);
+            let thread = board.due(None, now_s)?;
+            let message = Words::new(&Sink::default()).expect("words").message(thread).expect("a message");
+            let ends = alerts(thread, &message, &BTreeMap::new(), now_s)[0]["endsAt"].as_str().map(str::to_owned);
+            let key = thread.key.clone();
+            board.done(&key, now_s);
+            ends
+        };
+        board.take(&record(), true, None, FIRST_S);
+        board.take(&end(), true, None, FIRST_S);
+        assert_eq!(tell(&mut board, FIRST_S).as_deref(), Some("2026-03-04T15:03:20Z"));
+        assert_eq!(tell(&mut board, FIRST_S + REMIND_S - 1), None);
+        assert_eq!(tell(&mut board, FIRST_S + REMIND_S).as_deref(), Some("2026-03-04T14:41:00Z"));
+        assert_eq!(tell(&mut board, FIRST_S + 9 * REMIND_S), None, "that was all");
+
+        // Nor is it told once more by a board that was kept before it was noted when.
+        let text = serde_json::to_string(&board).expect("JSON").replace("\"toldS\":1772636000", "\"other\":0");
+        let mut old: Board = serde_json::from_str(&text).expect("a board");
+        assert_eq!(tell(&mut old, FIRST_S + 9 * REMIND_S), None);
+
+        // The same where the end comes so soon after the start that the group still waits.
+        let mut board = Board::default();
+        board.take(&record(), true, None, FIRST_S);
+        assert_eq!(tell(&mut board, FIRST_S).as_deref(), Some("2026-03-04T15:53:20Z"));
+        board.take(&end(), true, None, FIRST_S + 9);
+        assert_eq!(tell(&mut board, FIRST_S + 9).as_deref(), Some("2026-03-04T15:03:29Z"));
+        assert_eq!(tell(&mut board, FIRST_S + 9 + REMIND_S).as_deref(), Some("2026-03-04T14:41:00Z"));
+
+        // Who was told long enough is told of the end at once.
+        let mut board = Board::default();
+        board.take(&record(), true, None, FIRST_S);
+        tell(&mut board, FIRST_S);
+        board.take(&end(), true, None, FIRST_S + REMIND_S);
+        assert_eq!(tell(&mut board, FIRST_S + REMIND_S).as_deref(), Some("2026-03-04T14:41:00Z"));
+        assert_eq!(tell(&mut board, FIRST_S + 9 * REMIND_S), None);
     }
 
     #[test]

@@ -58,6 +58,13 @@ pub struct Member {
     /// May still change, or be taken back.
     pub provisional: bool,
     pub withdrawn: bool,
+    /// When it was first told of. A board of before this was kept tells nothing of it once more.
+    #[serde(default = "long_ago")]
+    pub told_s: Option<i64>,
+}
+
+fn long_ago() -> Option<i64> {
+    Some(0)
 }
 
 impl Member {
@@ -96,7 +103,14 @@ impl Member {
             end_s: ended.then_some(time_s),
             provisional: extra.is_some_and(|extra| extra.provisional),
             withdrawn: false,
+            told_s: None,
         }
+    }
+
+    /// It has ended, and was told of for so short a time, or not at all, that who waits before he calls anybody has not
+    /// called yet.
+    pub fn ended_unheard(&self, within_s: i64, at_s: i64) -> bool {
+        self.end_s.is_some() && !self.withdrawn && self.told_s.is_none_or(|first_s| at_s - first_s < within_s)
     }
 
     fn is_over(&self) -> bool {
@@ -224,7 +238,7 @@ impl Board {
                     return;
                 }
                 let start_s = if member.end_s.is_some() { known.start_s } else { member.start_s };
-                let merged = Member { severity_first: known.severity_first, start_s, ..member };
+                let merged = Member { severity_first: known.severity_first, told_s: known.told_s, start_s, ..member };
                 if *known == merged {
                     return;
                 }
@@ -291,12 +305,13 @@ impl Board {
         }
     }
 
-    /// Open incidents that were told so long ago are told again, for receivers that forget.
+    /// Open incidents that were told so long ago are told again, for receivers that forget; and those that ended before
+    /// anybody can have heard of them.
     pub fn remind(&mut self, every_s: i64, now_s: i64) {
         for thread in &mut self.threads {
-            if thread.receipt.told && !thread.receipt.told_end && now_s - thread.receipt.told_s >= every_s {
-                thread.changed = true;
-            }
+            let receipt = &thread.receipt;
+            let is_open = !receipt.told_end || thread.members.iter().any(|m| m.ended_unheard(every_s, receipt.told_s));
+            thread.changed |= receipt.told && is_open && now_s - receipt.told_s >= every_s;
         }
     }
 
@@ -326,6 +341,7 @@ impl Board {
             (thread.changed, thread.chart_due) = (false, false);
             (thread.receipt.told, thread.receipt.told_s) = (true, now_s);
             thread.receipt.told_end = thread.is_over();
+            thread.members.iter_mut().for_each(|member| _ = member.told_s.get_or_insert(now_s));
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::alertmanager::Alertmanager;
+use super::alertmanager::{self, Alertmanager};
 use super::board::{Board, Thread};
 use super::mail::Post;
 use super::pagerduty::PagerDuty;
@@ -23,9 +23,6 @@ pub struct People {
     pub per_hour: Option<u32>,
 }
 
-/// Alertmanager forgets with a restart, and ends what it does not hear of again.
-const REMIND_S: i64 = 300;
-
 /// How often, and for how long after an incident, it is looked whether its chart can be drawn.
 const CHART_EVERY_S: i64 = 1_800;
 const CHART_UNTIL_S: i64 = 2 * 86_400;
@@ -35,7 +32,7 @@ impl People {
     pub fn tick(&self, board: &mut Board, now_s: i64) {
         board.expire(now_s);
         match &self.target {
-            Target::Alertmanager(..) => board.remind(REMIND_S, now_s),
+            Target::Alertmanager(..) => board.remind(alertmanager::REMIND_S, now_s),
             Target::Slack(slack, _) if slack.has_charts() => board.await_charts(CHART_EVERY_S, CHART_UNTIL_S, now_s),
             _ => {}
         }
