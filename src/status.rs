@@ -16,8 +16,9 @@ use crate::watch::ObjectCounts;
 const ALIVE_S: i64 = 60;
 
 /// Shared between the loop, which writes, and the server, which reads.
-#[derive(Default)]
 pub struct Status {
+    /// What has never worked is as old as this.
+    since_s: i64,
     /// The state is open and the last commit was taken by the disk.
     ready: AtomicBool,
     turned_s: AtomicI64,
@@ -33,9 +34,9 @@ pub struct Figures {
     pub series: u64,
     pub evicted: u64,
     pub closed_early: u64,
-    /// Seconds since 1970; none before the first close.
+    /// Seconds since 1970; none before the first close. Shown as since the loop began.
     pub frontier_s: Option<i64>,
-    /// The time up to which each source is known to have handed over everything, by name.
+    /// The time up to which each source is known to have handed over everything, by name; none as above.
     pub drained_s: Vec<(String, Option<i64>)>,
     pub insights_bytes: u64,
     pub starts: u64,
@@ -46,6 +47,18 @@ pub struct Figures {
     pub delivery_lag_s: Option<i64>,
     pub commit_lag_ms: Option<u64>,
     pub lateness_minutes: i64,
+}
+
+impl Default for Status {
+    fn default() -> Status {
+        Status {
+            since_s: now_s(),
+            ready: AtomicBool::default(),
+            turned_s: AtomicI64::default(),
+            figures: Mutex::default(),
+            sinks: Mutex::default(),
+        }
+    }
 }
 
 impl Status {
@@ -149,25 +162,26 @@ impl Status {
             &one(figures.closed_early as f64),
         );
         let now = now_s();
-        let age = |second: Option<i64>| second.map(|second| (now - second).max(0) as f64);
+        // A source that never worked, as where a queue's name is wrong, must not look like one that has nothing.
+        let age = |second: Option<i64>| (now - second.unwrap_or(self.since_s)).max(0) as f64;
         let optional = |value: Option<f64>| -> Vec<(String, f64)> {
             value.map(|value| (String::new(), value)).into_iter().collect()
         };
         family(
             "frontier_age_seconds",
             "gauge",
-            "How far behind now the last closed minute is.",
-            &optional(age(figures.frontier_s)),
+            "How far behind now the last closed minute is; before the first, how long ago this began.",
+            &one(age(figures.frontier_s)),
         );
         let drained: Vec<(String, f64)> = figures
             .drained_s
             .iter()
-            .filter_map(|(source, second)| Some((format!("{{source=\"{}\"}}", escaped(source)), age(*second)?)))
+            .map(|(source, second)| (format!("{{source=\"{}\"}}", escaped(source)), age(*second)))
             .collect();
         family(
             "source_drained_age_seconds",
             "gauge",
-            "How long ago a source was last known to hold nothing more.",
+            "How long ago a source was last known to hold nothing more; if never, how long ago this began.",
             &drained,
         );
         family(
@@ -273,8 +287,28 @@ mod tests {
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum();
         assert_eq!(value("highwater_records_read_total "), fates + value("highwater_records_open "));
-        assert!(text.contains("source=\"a \\\"queue\\\"\"") && !text.contains("never"));
+        assert!(text.contains("source=\"a \\\"queue\\\"\""));
         assert!(text.ends_with("# EOF\n"));
         assert_eq!((status.is_alive(), status.is_ready()), (true, false));
+    }
+
+    #[test]
+    fn what_never_worked_grows_old() {
+        let status = Status { since_s: now_s() - 7_200, ..Status::default() };
+        let value = |name: &str| -> f64 {
+            let text = status.open_metrics();
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("the metric");
+            line.trim().parse().expect("a number")
+        };
+        // Before the first commit, as on a state that is new.
+        assert!(value("highwater_frontier_age_seconds ") >= 7_200.0);
+        status.update(|figures| {
+            figures.drained_s = vec![("never".to_owned(), None), ("ended".to_owned(), Some(i64::MAX))]
+        });
+        assert!(value("highwater_source_drained_age_seconds{source=\"never\"} ") >= 7_200.0);
+        assert_eq!(value("highwater_source_drained_age_seconds{source=\"ended\"} "), 0.0);
+        status.update(|figures| (figures.drained_s[0].1, figures.frontier_s) = (Some(now_s()), Some(now_s() - 1_800)));
+        assert!(value("highwater_source_drained_age_seconds{source=\"never\"} ") < 60.0);
+        assert!((1_800.0..1_900.0).contains(&value("highwater_frontier_age_seconds ")));
     }
 }
