@@ -190,10 +190,7 @@ impl Aws {
         ];
         let message = if sns.format == Format::Text {
             let (title, text) = line.told(words);
-            // Subjects are printable ASCII.
-            let subject: String =
-                title.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).take(100).collect();
-            form.push(("Subject".to_owned(), subject));
+            form.extend(subject(&title).map(|subject| ("Subject".to_owned(), subject)));
             format!("{title}\n\n{text}")
         } else {
             line.written(sns.format, words)
@@ -276,12 +273,7 @@ impl Aws {
         let headers = [("content-type", "application/x-gzip")];
         let place = (s3.region.as_deref(), s3.role.as_deref());
         let reply = self.request("s3", place, target, "PUT", &headers, packed).await?;
-        Ok(match answer(&reply) {
-            Answer::Refused(reason) if matches!(reply.status, 301 | 307 | 404) => {
-                Answer::later(format!("the bucket is elsewhere or not there: {reason}"))
-            }
-            answer => answer,
-        })
+        Ok(answer(&reply))
     }
 
     async fn import(&self, hub: &SecurityHub, line: &Line<'_>, words: &Words) -> Result<Answer, Answer> {
@@ -396,16 +388,24 @@ fn failed_entry(reply: &Value, count: &str, entries: &str) -> Answer {
     if passing.iter().any(|part| code.contains(part)) { Answer::later(reason) } else { Answer::Refused(reason) }
 }
 
-/// By which subscriptions and consumers filter without reading the message.
+/// Subjects are less than 100 characters of printable ASCII, of which the first is no space; without any there is none.
+fn subject(title: &str) -> Option<String> {
+    let plain = title.trim().chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' });
+    Some(plain.take(99).collect()).filter(|subject: &String| !subject.is_empty())
+}
+
+/// By which subscriptions and consumers filter without reading the message. AWS takes no empty ones.
 fn attributes(line: &Line) -> Vec<(&'static str, String)> {
     let record = line.record;
-    vec![
+    let mut attributes = vec![
         ("severity", line.severity().to_owned()),
         ("state", record.insight_details.state.clone()),
         ("api", api(record)),
         ("account", record.recipient_account_id.clone()),
         ("region", record.aws_region.clone()),
-    ]
+    ];
+    attributes.retain(|(_, value)| !value.is_empty());
+    attributes
 }
 
 /// The key that a record always has, so that a repetition replaces it.
@@ -475,17 +475,24 @@ fn escaped(text: &str, is_path: bool) -> String {
 
 /// Errors, by the beginnings of their codes, that AWS answers with status 400 and that are no record's fault: too much
 /// at once, keys that have run out, whoever is not let in yet, what is not there yet.
-const PASSING: [&str; 21] = [
+const PASSING: [&str; 27] = [
     "AccessDenied",
     "AuthorizationError",
+    // S3 in another Region.
+    "AuthorizationHeaderMalformed",
     "ExpiredToken",
     "IncompleteSignature",
     "InternalError",
     "InternalFailure",
     "InvalidAccess",
     "InvalidClientTokenId",
+    "InvalidSecurity",
     "InvalidSignature",
+    "InvalidToken",
+    // SNS.
     "KMS",
+    // SQS.
+    "Kms",
     "LimitExceeded",
     "MissingAuthenticationToken",
     "NotFound",
@@ -493,6 +500,8 @@ const PASSING: [&str; 21] = [
     "QueueDoesNotExist",
     "RequestExpired",
     "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestTimeout",
     "ResourceNotFound",
     "ServiceUnavailable",
     "Throttl",
@@ -534,6 +543,10 @@ mod tests {
         let told = |status, body: &str| answer(&Reply { status, body: body.as_bytes().to_vec(), retry_after: None });
         for body in [
             r#"{"__type":"com.amazonaws.sqs#QueueDoesNotExist"}"#,
+            r#"{"__type":"com.amazonaws.sqs#KmsAccessDenied"}"#,
+            r#"{"__type":"com.amazonaws.sqs#RequestThrottled"}"#,
+            "<Error><Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region></Error>",
+            "<ErrorResponse><Error><Code>KMSDisabled</Code></Error></ErrorResponse>",
             r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#,
             r#"{"__type":"com.amazon.coral.service#AccessDeniedException"}"#,
             "<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code></Error></ErrorResponse>",
@@ -592,6 +605,17 @@ mod tests {
         assert!(SecurityHub { account: Some("123".to_owned()), ..SecurityHub::default() }.check().is_err());
         assert!(S3 { bucket: "a/b".to_owned(), ..S3::default() }.check().is_err());
         assert!(Sns { topic_arn: "topic".to_owned(), ..Sns::default() }.check().is_err());
+    }
+
+    #[test]
+    fn subjects_and_attributes_are_such_as_aws_takes() {
+        assert_eq!(subject(" [high]\tÜ "), Some("[high]??".to_owned()));
+        assert_eq!((subject(" "), subject(&"x".repeat(200)).map(|subject| subject.len())), (None, Some(99)));
+        let mut record = record();
+        record.aws_region = String::new();
+        let line = Line { text: "{}", record: &record };
+        let names: Vec<&str> = attributes(&line).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["severity", "state", "api", "account"]);
     }
 
     #[test]

@@ -49,11 +49,14 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// What the status says. Who is not let in is not at fault with what he brings: that waits until it is mended.
+    /// What the status says. Who is not let in, or comes where nobody lives any more, is not at fault with what he
+    /// brings: that waits until it is mended.
     pub fn answer(&self) -> Answer {
         match self.status {
             200..=299 => Answer::Taken,
-            401 | 403 | 407 | 408 | 425 | 429 | 500..=599 => Answer::Later(self.reason(), self.retry_after),
+            300..=399 | 401..=405 | 407 | 408 | 410 | 421 | 425 | 429 | 500..=599 => {
+                Answer::Later(self.reason(), self.retry_after)
+            }
             _ => Answer::Refused(self.reason()),
         }
     }
@@ -150,10 +153,11 @@ mod tests {
     fn a_status_says_whose_fault_it_was() {
         let answer = |status| Reply { status, body: b"no\n".to_vec(), retry_after: None }.answer();
         assert_eq!(answer(204), Answer::Taken);
-        for status in [401, 403, 429, 500, 503] {
+        // Moved, and gone: an address that somebody has to mend.
+        for status in [301, 302, 308, 401, 403, 404, 410, 429, 500, 503] {
             assert_eq!(answer(status), Answer::later(format!("status {status}: no")), "{status}");
         }
-        for status in [301, 400, 404, 413, 422] {
+        for status in [400, 406, 409, 413, 422] {
             assert_eq!(answer(status), Answer::Refused(format!("status {status}: no")), "{status}");
         }
     }
