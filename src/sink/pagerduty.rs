@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::board::Thread;
-use super::request::{Answer, Http};
+use super::request::{Answer, Http, Reply};
 use super::words::{Message, rfc3339, shortened};
 use super::{Severity, check_private_url};
 use crate::secret::Secret;
@@ -46,7 +46,7 @@ impl PagerDuty {
         for mut event in events {
             event["routing_key"] = self.routing_key.reveal().into();
             match http.post_json(url, &event).await {
-                Ok(reply) => match reply.answer() {
+                Ok(reply) => match verdict(&reply) {
                     Answer::Taken => {}
                     answer => return answer,
                 },
@@ -54,6 +54,17 @@ impl PagerDuty {
             }
         }
         Answer::Taken
+    }
+}
+
+/// A key that is wrong is called a bad request, like an event that is: that one waits until the key is mended.
+fn verdict(reply: &Reply) -> Answer {
+    let text = String::from_utf8_lossy(&reply.body).to_lowercase();
+    match reply.answer() {
+        Answer::Refused(reason) if text.contains("routing_key") || text.contains("routing key") => {
+            Answer::later(reason)
+        }
+        answer => answer,
     }
 }
 
@@ -105,6 +116,18 @@ mod tests {
     use crate::sink::Sink;
     use crate::sink::filter::tests::record;
     use crate::sink::words::{Words, tests::thread};
+
+    #[test]
+    fn a_wrong_key_waits_and_a_wrong_event_does_not() {
+        let told = |body: &str| verdict(&Reply { status: 400, body: body.as_bytes().to_vec(), retry_after: None });
+        for key in [
+            "Invalid routing key",
+            r#"{"status":"invalid event","errors":["Length of 'routing_key' is incorrect (should be 32 characters)"]}"#,
+        ] {
+            assert!(matches!(told(key), Answer::Later(..)), "{key}");
+        }
+        assert!(matches!(told(r#"{"errors":["'payload.summary' is missing or blank"]}"#), Answer::Refused(_)));
+    }
 
     #[test]
     fn an_alert_is_what_pagerduty_expects() {
