@@ -11,13 +11,17 @@ use serde_json::{Value, json};
 
 use super::board::Thread;
 use super::request::{Answer, Http, Reply};
-use super::words::{Message, shortened};
+use super::words::Message;
 use super::{Severity, check_private_url};
 use crate::secret::Secret;
 
-/// Slack's own limits are 3,000 characters in a block and 4,000 in a message.
+/// Slack's own limits are 3,000 characters in a block and 4,000 in a message, escapes counted.
 const BLOCK_CHARACTERS_MAX: usize = 2_900;
 const FALLBACK_CHARACTERS_MAX: usize = 1_000;
+const TITLE_CHARACTERS_MAX: usize = 1_000;
+
+/// A longer link is left out, rather than the message.
+const LINK_CHARACTERS_MAX: usize = 1_500;
 
 /// Posts incidents to a channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -38,7 +42,7 @@ pub struct Slack {
 const API: &str = "https://slack.com/api";
 
 /// Errors that pass, or that somebody has to mend outside of the message.
-const NOT_NOW: [&str; 24] = [
+const NOT_NOW: [&str; 30] = [
     "ratelimited",
     "rate_limited",
     "internal_error",
@@ -55,13 +59,19 @@ const NOT_NOW: [&str; 24] = [
     "invalid_auth",
     "is_archived",
     "missing_scope",
+    "message_limit_exceeded",
+    "messages_tab_disabled",
     "no_permission",
     "not_allowed_token_type",
     "not_authed",
     "not_in_channel",
     "org_login_required",
+    "posting_to_general_channel_denied",
+    "restricted_action_read_only_channel",
+    "team_access_not_granted",
     "token_expired",
     "token_revoked",
+    "two_factor_setup_required",
     "restricted_action",
 ];
 
@@ -196,14 +206,17 @@ fn verdict(reply: Reply) -> Result<Value, Answer> {
     if body["ok"] == true {
         return Ok(body);
     }
-    let error = body["error"].as_str().unwrap_or("an answer that is not Slack's").to_owned();
+    // What stands in between, such as a proxy that is being mended, says nothing of the message.
+    let Some(error) = body["error"].as_str().map(str::to_owned) else {
+        return Err(Answer::Later("an answer that is not Slack's".to_owned(), reply.retry_after));
+    };
     let wait = reply.retry_after.or((error == "ratelimited").then_some(Duration::from_secs(30)));
     Err(if NOT_NOW.contains(&error.as_str()) { Answer::Later(error, wait) } else { Answer::Refused(error) })
 }
 
 /// For notifications and screen readers.
 fn fallback(message: &Message) -> String {
-    escaped(&shortened(&format!("{} ({})", message.title, message.status), FALLBACK_CHARACTERS_MAX))
+    escaped(&format!("{} ({})", message.title, message.status), FALLBACK_CHARACTERS_MAX)
 }
 
 fn blocks(thread: &Thread, message: &Message) -> Value {
@@ -214,30 +227,51 @@ fn blocks(thread: &Thread, message: &Message) -> Value {
         Severity::Medium => ":large_yellow_circle:",
         Severity::Low | Severity::Info => ":large_blue_circle:",
     };
-    let title = match &message.link {
-        // A bar or an angle bracket would end the link.
-        Some(link) => format!("<{}|{}>", escaped(link).replace('|', "%7C"), escaped(&message.title).replace('|', "/")),
-        None => escaped(&message.title),
+    // A bar or an angle bracket would end the link.
+    let link = message.link.as_deref().map(|link| escaped(&link.replace('|', "%7C"), usize::MAX));
+    let title = match link.filter(|link| link.chars().count() <= LINK_CHARACTERS_MAX) {
+        Some(link) => format!("<{link}|{}>", escaped(&message.title.replace('|', "/"), TITLE_CHARACTERS_MAX)),
+        None => escaped(&message.title, TITLE_CHARACTERS_MAX),
     };
     let section = |text: String| json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } });
-    let mut blocks = vec![section(format!("{mark} *{title}*\n{}", escaped(&message.status)))];
+    let mut blocks = vec![section(format!("{mark} *{title}*\n{}", escaped(&message.status, FALLBACK_CHARACTERS_MAX)))];
     if !message.text.is_empty() {
-        blocks.push(section(escaped(&shortened(&message.text, BLOCK_CHARACTERS_MAX))));
+        blocks.push(section(escaped(&message.text, BLOCK_CHARACTERS_MAX)));
     }
     if !message.list.is_empty() {
         let lines: Vec<String> = message.list.iter().map(|line| format!("• {line}")).collect();
-        blocks.push(section(escaped(&shortened(&lines.join("\n"), BLOCK_CHARACTERS_MAX))));
+        blocks.push(section(escaped(&lines.join("\n"), BLOCK_CHARACTERS_MAX)));
     }
     if let Some(lead) = thread.lead() {
         let place = format!("{} · {} · {}", lead.account, lead.region, lead.shared_event_id);
-        blocks.push(json!({ "type": "context", "elements": [{ "type": "mrkdwn", "text": escaped(&place) }] }));
+        blocks.push(json!({ "type": "context", "elements": [{ "type": "mrkdwn", "text": escaped(&place, BLOCK_CHARACTERS_MAX) }] }));
     }
     blocks.into()
 }
 
-/// The three characters that Slack asks to escape.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+/// With the three characters that Slack asks to escape, and at most so many in all: an ellipsis where some are left out.
+fn escaped(text: &str, characters_max: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    let (mut length, mut fitting) = (0, 0);
+    for c in text.chars() {
+        let before = out.len();
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            c => out.push(c),
+        }
+        length += out[before..].chars().count();
+        if length > characters_max {
+            out.truncate(fitting);
+            out.push('…');
+            return out;
+        }
+        if length < characters_max {
+            fitting = out.len();
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -280,7 +314,27 @@ mod tests {
             verdict(r#"{"ok":false,"error":"invalid_blocks"}"#),
             Err(Answer::Refused("invalid_blocks".to_owned()))
         );
-        assert!(matches!(verdict("<html>"), Err(Answer::Refused(_))));
+        for passing in ["<html>", "", r#"{"ok":false,"error":"restricted_action_read_only_channel"}"#] {
+            assert!(matches!(verdict(passing), Err(Answer::Later(..))), "{passing}");
+        }
+    }
+
+    #[test]
+    fn no_block_is_longer_than_slack_takes() {
+        assert_eq!(
+            (escaped("a<b", 6), escaped("a<b", 5), escaped("äöü", 3)),
+            ("a&lt;b".into(), "a…".into(), "äöü".into())
+        );
+        assert_eq!((escaped("a<b", 0), escaped("äöü", 2)), ("…".into(), "ä…".into()));
+        let long = "<&>".repeat(2_000);
+        for link in [long.clone(), "https://h/".to_owned()] {
+            let (title, text, link) = (Some(long.clone()), Some(long.clone()), Some(link));
+            let told = told(&Sink { title, text, link, ..Sink::default() }, &[record(), end()]);
+            for block in told.as_array().expect("blocks").iter().filter(|block| block["type"] == "section") {
+                let length = block["text"]["text"].as_str().expect("text").chars().count();
+                assert!((1..=3_000).contains(&length), "{length}");
+            }
+        }
     }
 
     #[test]
