@@ -80,8 +80,8 @@ impl Words {
     /// None for a thread without members, which there is not.
     pub fn message(&self, thread: &Thread) -> Option<Message> {
         let lead = thread.lead()?;
-        let value = |place: usize| FIELDS.get(place).map(|(_, value)| value(thread, lead)).unwrap_or_default();
-        let link = self.link.as_ref().map(|link| link.fill(value));
+        let value = |place: usize| FIELDS.get(place).map(|(_, value)| plain(&value(thread, lead))).unwrap_or_default();
+        let link = self.link.as_ref().map(|link| link.fill(|place| url_escaped(&value(place))));
         // The place after all fields is the link.
         let filled = |template: &Template| {
             template.fill(|place| if place < FIELDS.len() { value(place) } else { link.clone().unwrap_or_default() })
@@ -118,7 +118,7 @@ fn line(member: &Member) -> String {
         "" => String::new(),
         name => format!(" by {name}"),
     };
-    format!(
+    plain(&format!(
         "{}: {}{error} {}{ratio} in {} of {}{principal}, from {}{ended}",
         member.severity.as_str(),
         member.api,
@@ -126,7 +126,25 @@ fn line(member: &Member) -> String {
         member.region,
         member.account,
         clock(member.start_s),
-    )
+    ))
+}
+
+/// Agents and sessions are called as their callers please: what some receivers refuse, and others take for a new line, is
+/// a space.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || ('\u{fffe}'..='\u{ffff}').contains(&c) { ' ' } else { c }).collect()
+}
+
+/// For any part of a URL.
+fn url_escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' => out.push(char::from(byte)),
+            byte => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
 }
 
 fn count(thread: &Thread) -> usize {
@@ -215,6 +233,21 @@ pub mod tests {
         assert!(start.list.is_empty());
         let ended = words.message(&thread(&[record(), end()])).expect("a message");
         assert_eq!(ended.status, "ended 14:41 UTC, 34 min");
+    }
+
+    #[test]
+    fn what_callers_choose_breaks_neither_lines_nor_links() {
+        let mut forged = record();
+        let extra = forged.highwater.as_mut().expect("ours");
+        extra.reason = "agent x\r\nended\u{0}\u{7f}".to_owned();
+        extra.excess[0].values[0].value = "arn:aws:iam::123456789012:user/a b?|<c>\n".to_owned();
+        let link = Some("https://h/?q={principal}&a={api}".to_owned());
+        let words = Words::new(&Sink { link, ..Sink::default() }).expect("words");
+        let message = words.message(&thread(&[forged])).expect("a message");
+        assert_eq!(message.text, "agent x  ended  ");
+        let link = message.link.expect("a link");
+        assert!(link.ends_with("&a=ec2:RunInstances"), "{link}");
+        assert!(link.contains("a%20b%3F%7C%3Cc%3E%20&"), "{link}");
     }
 
     #[test]
