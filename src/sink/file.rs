@@ -1,5 +1,5 @@
-//! Records to a file, a line each, each once: what a killed process wrote beyond what it noted is cut off, and in a file
-//! that this sink has not written to before, nothing. Knows no record.
+//! Records to a file, a line each, each once: what a killed process wrote beyond what it noted is cut off, and never what
+//! others wrote. Knows no record.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -30,8 +30,8 @@ pub struct Written {
 }
 
 impl File {
-    /// `known`: what was noted of the last line; it says where this one ends then. A file that is shorter was put aside,
-    /// and is begun again. Of another file the length says nothing: all that is in it stays.
+    /// `known`: what was noted of the last line; afterwards, of this one. A file that is shorter was put aside, and is
+    /// begun again. Of another file the length says nothing: all that is in it stays.
     pub fn append(&self, line: &str, known: &mut Option<Written>) -> io::Result<()> {
         let path = path::absolute(&self.path)?;
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;

@@ -249,7 +249,8 @@ fn blocks(thread: &Thread, message: &Message) -> Value {
     blocks.into()
 }
 
-/// With the three characters that Slack asks to escape, and at most so many in all: an ellipsis where some are left out.
+/// With the three characters escaped that Slack asks for, and at most so many in all: an ellipsis where some are left
+/// out.
 fn escaped(text: &str, characters_max: usize) -> String {
     let mut out = String::with_capacity(text.len());
     let (mut length, mut fitting) = (0, 0);

@@ -129,8 +129,8 @@ fn line(member: &Member) -> String {
     ))
 }
 
-/// Agents and sessions are called as their callers please: what some receivers refuse, and others take for a new line, is
-/// a space.
+/// Agents and sessions are called as their callers please: what some receivers refuse, and others take for a new line,
+/// is a space.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || ('\u{fffe}'..='\u{ffff}').contains(&c) { ' ' } else { c }).collect()
 }
