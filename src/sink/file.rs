@@ -37,7 +37,8 @@ impl File {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         let text = format!("{line}\n");
         let length = file.seek(SeekFrom::End(0))?;
-        let noted = known.as_ref().filter(|known| known.path == path).map_or(length, |known| known.bytes.min(length));
+        let noted =
+            known.as_ref().filter(|known| known.path == path).map_or(length, |known| known.bytes.min(length));
         file.seek(SeekFrom::Start(noted))?;
         let mut behind = Vec::new();
         (&file).take(text.len() as u64).read_to_end(&mut behind)?;
@@ -99,6 +100,10 @@ mod tests {
             .expect("written");
         file("shared").append("five", &mut known).expect("appended");
         file("b").append("five", &mut known).expect("appended");
+        // Whatever stands there by chance.
+        std::fs::write(folder.path().join("c"), "four\nsix\n").expect("written");
+        file("c").append("six", &mut known).expect("appended");
+        assert_eq!(text("c"), "four\nsix\nsix\n");
         file("a").append("six", &mut known).expect("appended");
         assert_eq!(text("shared"), "theirs, and rather long\nfour\nmore of theirs\nfive\n");
         assert_eq!((text("a").as_str(), text("b").as_str()), ("one\ntwo\nthree\nsix\n", "five\n"));

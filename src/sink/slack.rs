@@ -244,7 +244,8 @@ fn blocks(thread: &Thread, message: &Message) -> Value {
     }
     if let Some(lead) = thread.lead() {
         let place = format!("{} · {} · {}", lead.account, lead.region, lead.shared_event_id);
-        blocks.push(json!({ "type": "context", "elements": [{ "type": "mrkdwn", "text": escaped(&place, BLOCK_CHARACTERS_MAX) }] }));
+        let place = escaped(&place, BLOCK_CHARACTERS_MAX);
+        blocks.push(json!({ "type": "context", "elements": [{ "type": "mrkdwn", "text": place }] }));
     }
     blocks.into()
 }
