@@ -37,8 +37,7 @@ impl File {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         let text = format!("{line}\n");
         let length = file.seek(SeekFrom::End(0))?;
-        let noted =
-            known.as_ref().filter(|known| known.path == path).map_or(length, |known| known.bytes.min(length));
+        let noted = known.as_ref().filter(|known| known.path == path).map_or(length, |known| known.bytes.min(length));
         file.seek(SeekFrom::Start(noted))?;
         let mut behind = Vec::new();
         (&file).take(text.len() as u64).read_to_end(&mut behind)?;
