@@ -308,21 +308,15 @@ def check_terraform(root):
     assert policy["policy"] == "${data.aws_iam_policy_document.read.json}", policy
     may = data["aws_iam_policy_document.read"]
     statements = may["statement"] + [content for block in may["dynamic"] for content in block["statement"]["content"]]
-    places = {
-        "sqs": ["${aws_sqs_queue.trail.arn}"],
-        "s3": ["${local.bucket_arn}/${var.prefix}AWSLogs/*"],
-        "kms": ["${statement.value}"],
-    }
+    queue, objects = ["${aws_sqs_queue.trail.arn}"], ["${local.bucket_arn}/${var.prefix}AWSLogs/*"]
+    places = {"the queue": queue, "`BUCKET/*/AWSLogs/*`": objects, "the bucket": ["${local.bucket_arn}"]}
+    places["the trail's key, if it has one"] = ["${statement.value}"]
     for statement in statements:
         assert set(statement) == {"actions", "resources"}, statement
-        for action in statement["actions"]:
-            assert statement["resources"] == places[action.split(":")[0]], statement
-    granted = sorted(action for statement in statements for action in statement["actions"])
+    granted = sorted((action, statement["resources"]) for statement in statements for action in statement["actions"])
     manual = read("docs/sidecar.md")
     rows = table(manual, "The role needs, and needs no more than:")
-    # What is needed without a queue is not for the role that reads from one.
-    listed = [re.findall(r"`(\w+:\w+)`", actions) for actions, _, use in rows if not use.startswith("`--s3` only")]
-    listed = sorted(action for actions in listed for action in actions)
+    listed = sorted((action, places[on]) for actions, on, _ in rows for action in re.findall(r"`(\w+:\w+)`", actions))
     assert granted == listed, f"the role may {granted}, and docs/sidecar.md lists {listed}"
 
     variables = {name: body for block in module["variable"] for name, body in block.items()}

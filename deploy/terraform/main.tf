@@ -1,5 +1,5 @@
 # A queue that announces the objects of a trail's bucket, its dead-letter queue, and a role that may take messages from
-# the queue, read the objects, and do nothing else. A bucket has one notification configuration: if yours has one
+# the queue, list and read the objects, and do nothing else. A bucket has one notification configuration: if yours has one
 # already, add the queue to it instead.
 
 terraform {
@@ -110,6 +110,11 @@ data "aws_iam_policy_document" "read" {
   statement {
     actions   = ["s3:GetObject"]
     resources = ["${local.bucket_arn}/${var.prefix}AWSLogs/*"]
+  }
+  # Without it S3 says of an object that is not there that it may not be read, and it is asked for in vain for long.
+  statement {
+    actions   = ["s3:ListBucket"]
+    resources = [local.bucket_arn]
   }
   dynamic "statement" {
     for_each = var.kms_key_arn == null ? [] : [var.kms_key_arn]
