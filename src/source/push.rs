@@ -18,7 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::secret::Secret;
 
@@ -27,9 +27,13 @@ use super::live::{Feed, Line, Ticket, now_s};
 /// Firehose sends at most 64 MiB, in base64 within JSON; anything else is smaller.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
-/// Requests in hand at once, and the bytes of their bodies together, in KiB; more are told to come again.
+/// Requests in hand at once, and the bytes of their bodies and of what those inflate to together, in KiB; more are told
+/// to come again.
 const REQUESTS_MAX: usize = 64;
 const BODIES_KIB_MAX: usize = 256 << 10;
+
+/// Room for what a body inflates to is taken in such steps: nothing tells beforehand how much it will be.
+const INFLATED_STEP: usize = 1 << 20;
 
 /// A body that comes more slowly has no sender who waits for the answer.
 const BODY_WITHIN: Duration = Duration::from_secs(60);
@@ -187,10 +191,8 @@ impl Push {
         if length > BODY_BYTES_MAX as u64 {
             return Err(Refusal::Large);
         }
-        let kib = length.div_ceil(1 << 10) as u32;
-        let no_room = |_| self.busy();
-        let request_room = self.requests.clone().try_acquire_owned().map_err(no_room)?;
-        let body_room = self.bodies_kib.clone().try_acquire_many_owned(kib).map_err(no_room)?;
+        let request_room = self.requests.clone().try_acquire_owned().map_err(|_| self.busy())?;
+        let body_room = self.room_for(length as usize)?;
         let (parts, body) = request.into_parts();
         let read = tokio::time::timeout(BODY_WITHIN, axum::body::to_bytes(body, length as usize)).await;
         let body = match read {
@@ -207,6 +209,11 @@ impl Push {
     fn busy(&self) -> Refusal {
         *locked(&self.outage) = Some(Instant::now());
         Refusal::Busy
+    }
+
+    fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Refusal> {
+        let kib = bytes.div_ceil(1 << 10) as u32;
+        self.bodies_kib.clone().try_acquire_many_owned(kib).map_err(|_| self.busy())
     }
 
     /// Hands objects over and waits until they are safe.
@@ -294,8 +301,13 @@ fn firehose_answer(request_id: &str, taken: Result<(), Refusal>) -> Response {
 }
 
 async fn take_firehose(push: &Push, headers: &HeaderMap, body: &[u8]) -> Result<String, Refusal> {
+    // Taken until what was in it is safe.
+    let mut room = Vec::new();
+    let mut reserve = |bytes| push.room_for(bytes).map(|more| room.push(more));
     let gzip = headers.get(header::CONTENT_ENCODING).is_some_and(|value| value == "gzip");
-    let (request_id, objects) = firehose_records(body, gzip).map_err(Refusal::Body)?;
+    let text = if gzip { Some(inflated(body, &mut reserve)?) } else { None };
+    let (request_id, objects) = read_firehose(text.as_deref().unwrap_or(body)).map_err(Refusal::Body)?;
+    drop(text);
     push.take(objects).await?;
     Ok(request_id)
 }
@@ -305,9 +317,15 @@ type Record = (String, Vec<u8>);
 
 /// A request's ID and its records; or what is wrong with it.
 pub fn firehose_records(body: &[u8], gzip: bool) -> Result<(String, Vec<Record>), String> {
-    let inflated = if gzip { Some(inflated(body)?) } else { None };
-    let request: FirehoseRequest = serde_json::from_slice(inflated.as_deref().unwrap_or(body))
-        .map_err(|error| format!("not a Firehose request: {error}"))?;
+    match gzip {
+        true => read_firehose(&inflated(body, |_| Ok(())).map_err(|refusal| refusal.words())?),
+        false => read_firehose(body),
+    }
+}
+
+fn read_firehose(text: &[u8]) -> Result<(String, Vec<Record>), String> {
+    let request: FirehoseRequest =
+        serde_json::from_slice(text).map_err(|error| format!("not a Firehose request: {error}"))?;
     let mut records = Vec::with_capacity(request.records.len());
     for (place, record) in request.records.iter().enumerate() {
         let bytes = STANDARD.decode(&record.data).map_err(|error| format!("record {place} is not base64: {error}"))?;
@@ -316,15 +334,21 @@ pub fn firehose_records(body: &[u8], gzip: bool) -> Result<(String, Vec<Record>)
     Ok((request.request_id, records))
 }
 
-fn inflated(body: &[u8]) -> Result<Vec<u8>, String> {
+/// `reserve` is asked before each step that a text grows by.
+fn inflated(body: &[u8], mut reserve: impl FnMut(usize) -> Result<(), Refusal>) -> Result<Vec<u8>, Refusal> {
     use std::io::Read;
-    let mut text = Vec::new();
-    let mut inflater = flate2::read::MultiGzDecoder::new(body).take(BODY_BYTES_MAX as u64 + 1);
-    inflater.read_to_end(&mut text).map_err(|error| format!("the body is not gzip: {error}"))?;
-    if text.len() > BODY_BYTES_MAX {
-        return Err(format!("the body inflates to more than {} MiB", BODY_BYTES_MAX >> 20));
+    let (mut text, mut inflater) = (Vec::new(), flate2::read::MultiGzDecoder::new(body));
+    loop {
+        reserve(INFLATED_STEP)?;
+        let step = inflater.by_ref().take(INFLATED_STEP as u64).read_to_end(&mut text);
+        let length = step.map_err(|error| Refusal::Body(format!("the body is not gzip: {error}")))?;
+        if text.len() > BODY_BYTES_MAX {
+            return Err(Refusal::Body(format!("the body inflates to more than {} MiB", BODY_BYTES_MAX >> 20)));
+        }
+        if length < INFLATED_STEP {
+            return Ok(text);
+        }
     }
-    Ok(text)
 }
 
 #[cfg(test)]
@@ -334,6 +358,34 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_a_body_inflates_to_takes_room_until_it_is_safe() {
+        let (feeds, mut inbox) = mpsc::channel(4);
+        let (told, safe) = mpsc::unbounded_channel();
+        let line = Line { source: 0, feeds, safe, stop: tokio_util::sync::CancellationToken::new() };
+        let (push, task) = push(line, None, true);
+        tokio::spawn(task);
+        let data = STANDARD.encode(vec![b' '; 9 << 20]);
+        let body = gzipped(serde_json::json!({"requestId": "r", "records": [{"data": data}]}).to_string().as_bytes());
+        assert!(body.len() < 1 << 20, "{}", body.len());
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_ENCODING, "gzip".parse().expect("a value"));
+        let (all, other) = (BODIES_KIB_MAX, push.bodies_kib.clone());
+        // Twelve MiB of text, and one step more to see that it ends there.
+        let rest = other.clone().try_acquire_many_owned(all as u32 - (11 << 10)).expect("room");
+        assert!(matches!(take_firehose(&push, &headers, &body).await, Err(Refusal::Busy)));
+        assert_eq!(other.available_permits(), 11 << 10, "what was not taken keeps no room");
+        drop(rest);
+        let (taking, there) = (push.clone(), headers.clone());
+        let taken = tokio::spawn(async move { take_firehose(&taking, &there, &body).await.is_ok() });
+        let Some((0, Feed::Delivery { ticket, bytes, .. })) = inbox.recv().await else { panic!("a record") };
+        assert_eq!(bytes.len(), 9 << 20);
+        assert_eq!(other.available_permits(), all - (13 << 10));
+        told.send(vec![ticket]).expect("a listener");
+        assert!(taken.await.expect("an answer"));
+        assert_eq!(other.available_permits(), all);
+    }
 
     fn gzipped(text: &[u8]) -> Vec<u8> {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
