@@ -48,7 +48,7 @@ class Proxy(http.server.ThreadingHTTPServer):
     def __init__(self, backend, weather):
         super().__init__(("127.0.0.1", 0), Handler)
         self.backend, self.weather = backend, weather
-        self.queue_fault = None
+        self.queue_fault, self.list_weather = None, lambda: None
         self.lock = threading.Lock()
         self.messages, self.had, self.refused = {}, set(), collections.Counter()
         self.faults = collections.Counter()
@@ -117,12 +117,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return self.answer(500 if fault == "InternalError" else 503, failure(fault))
             elif fault == "ExpiredToken":
                 return self.answer(403, failure(fault))
+            elif fault == "KMS.ThrottlingException":
+                return self.answer(400, failure(fault))
             elif fault == "AccessDenied":
                 with proxy.lock:
                     proxy.refused[key] += 1
                 return self.answer(403, failure(fault))
         else:
-            fault = None
+            fault = proxy.list_weather() if self.command == "GET" else None
+            if fault is not None:
+                with proxy.lock:
+                    proxy.faults["list"] += 1
+                return self.answer(403 if fault == "AccessDenied" else 500, failure(fault))
         connection = http.client.HTTPConnection("127.0.0.1", proxy.backend, timeout=60)
         skipped = ("connection", "transfer-encoding", "content-length", "date", "server")
         headers = {name: value for name, value in self.headers.items() if name.lower() not in skipped}
@@ -207,7 +213,8 @@ def bad_weather(highwater, root, trail, expected, backend, chance):
                 return "AccessDenied"
         if time.time() < expired_until[0]:
             return "ExpiredToken"
-        return chance.choice(["InternalError", "SlowDown", "cut", "reset", "slow"]) if chance.random() < 0.2 else None
+        kinds = ["InternalError", "SlowDown", "KMS.ThrottlingException", "cut", "reset", "slow"]
+        return chance.choice(kinds) if chance.random() < 0.2 else None
 
     stage = Stage(highwater, root, "weather", backend, weather)
     # A second queue at once, for a bucket whose keys are hard to write.
@@ -252,7 +259,8 @@ def bad_weather(highwater, root, trail, expected, backend, chance):
     strangers = [r for r in rejects if not r["object"].endswith((DENIED, CUT, PLAIN, MISSING))]
     assert not strangers, strangers[:3]
     faults = stage.proxy.faults
-    assert all(faults[name] for name in ("InternalError", "SlowDown", "cut", "reset", "slow", "ExpiredToken")), faults
+    kinds = ("InternalError", "SlowDown", "KMS.ThrottlingException", "cut", "reset", "slow", "ExpiredToken")
+    assert all(faults[name] for name in kinds), faults
     # The same bucket at once, in the same weather.
     url = "s3://weather/AWSLogs/" + keys[0].split("/")[1]
     scanned = subprocess.run(
@@ -287,6 +295,25 @@ def bad_weather(highwater, root, trail, expected, backend, chance):
         f"weather: the same insights after {sum(faults.values())} faults; nothing deleted early; scan s3:// too, "
         f"in {stage.proxy.parts} parts what is large"
     )
+
+
+def listed(highwater, root, trail, expected, backend, chance):
+    """A bucket without a queue, which often does not say what it has."""
+    stage = Stage(highwater, root, "listed", backend, lambda _: None)
+    for key in objects(trail):
+        with open(os.path.join(trail, key), "rb") as file:
+            stage.put(key, file.read())
+    kinds = ["AccessDenied", "InternalError"]
+    stage.proxy.list_weather = lambda: chance.choice(kinds) if chance.random() < 0.2 else None
+    state = os.path.join(root, "listed-state")
+    first = min("-".join(key.split("/")[-4:-1]) for key in objects(trail))
+    watch = ["watch", "--s3", "s3://listed", "--since", first, "--state", state, "--frontier", "delivery"]
+    watch += ["--until-idle", "3s", "--status", stage.status]
+    with open(os.path.join(root, "listed.log"), "wb") as log:
+        subprocess.run([highwater, *watch], check=True, stderr=log, env=stage.environment, timeout=240)
+    told = open(os.path.join(state, "insights.jsonl"), "rb").read()
+    assert told == expected, f"listed: {state}/insights.jsonl differs from that of a scan"
+    print(f"listed: the same insights, though {stage.proxy.faults['list']} lists failed")
 
 
 def full_disk(highwater, root, trail, expected, backend):
@@ -367,7 +394,8 @@ def main():
         except Exception as error:
             failed.append(f"{what.__name__}: {error!r}")
 
-    acts = [threading.Thread(target=act, args=(bad_weather, chance)), threading.Thread(target=act, args=(full_disk,))]
+    acts = [(bad_weather, chance), (listed, random.Random(arguments.seed)), (full_disk,)]
+    acts = [threading.Thread(target=act, args=what) for what in acts]
     for thread in acts:
         thread.start()
     for thread in acts:

@@ -10,7 +10,7 @@ use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::aws::{self, Buckets};
-use super::bucket::{Ask, Patience, fetch_listed, list};
+use super::bucket::{Ask, Patience, below_logs, fetch_listed, list};
 use super::notification::S3Object;
 use super::{ENDINGS, SourceError};
 use crate::event::{MINUTES_PER_DAY, Minute, ObjectName};
@@ -25,6 +25,9 @@ const LISTS: usize = 16;
 
 /// How often is asked for an object before it counts as unreadable: some two minutes.
 const PATIENCE: Patience = Patience::Tries(10);
+
+/// Somebody waits for a list, and sees at once why there is none.
+const LIST_PATIENCE: Patience = Patience::Tries(1);
 
 /// Which part of a trail is listed, as its keys tell it. What a key does not tell is not left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,15 +95,6 @@ impl Part {
 
 fn named(list: &[String], name: &str) -> bool {
     list.is_empty() || list.iter().any(|item| item == name)
-}
-
-/// What follows `AWSLogs/`.
-fn below_logs(folder: &str) -> Option<&str> {
-    let at = folder
-        .match_indices("AWSLogs/")
-        .map(|(at, _)| at)
-        .find(|at| folder[..*at].is_empty() || folder[..*at].ends_with('/'))?;
-    Some(&folder[at + "AWSLogs/".len()..])
 }
 
 /// A key in a bucket.
@@ -219,7 +213,7 @@ async fn list_all(buckets: &Arc<Buckets>, bucket: &str, prefix: &str, part: &Par
     // Named by the user: one object, whatever it is called, or a folder.
     let mut region = None;
     let named = Ask { bucket, prefix, one_level: true, after: None };
-    let (objects, _) = list(buckets, &mut region, named).await?;
+    let (objects, _) = list(buckets, &mut region, named, LIST_PATIENCE).await?;
     let one = objects.iter().find(|object| !prefix.is_empty() && object.key() == Some(prefix));
     if let Some(one) = one.filter(|_| !prefix.ends_with('/')) {
         let object = S3Object { bucket: bucket.to_owned(), key: prefix.to_owned(), region };
@@ -236,7 +230,7 @@ async fn list_all(buckets: &Arc<Buckets>, bucket: &str, prefix: &str, part: &Par
             let one_level = part.divides(&prefix);
             asking.spawn(async move {
                 let ask = Ask { bucket: &bucket, prefix: &prefix, one_level, after: None };
-                list(&buckets, &mut region, ask).await.map_err(|reason| format!("{prefix}: {reason}"))
+                list(&buckets, &mut region, ask, LIST_PATIENCE).await.map_err(|reason| format!("{prefix}: {reason}"))
             });
         }
         let Some(listed) = asking.join_next().await else { break };

@@ -11,6 +11,8 @@ pub mod live;
 pub mod notification;
 pub mod push;
 pub mod sqs;
+#[cfg(test)]
+mod stand_in;
 pub mod stdin;
 pub mod watched;
 

@@ -10,13 +10,12 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message, QueueAttributeName,
 };
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::aws::{self, Buckets};
-use super::bucket::{Patience, backoff, fetch, words};
+use super::bucket::{Gate, Patience, backoff, fetch, words};
 use super::live::{Feed, Line, Ticket, now_s};
 use super::notification::objects;
 
@@ -32,7 +31,7 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// The queue is asked at most so often how many messages others have in hand.
 const COUNTED: Duration = Duration::from_secs(5);
 
-/// Objects fetched at once, and messages in hand beyond which no more are asked for.
+/// Objects that are being fetched or were not taken in yet, and messages in hand beyond which no more are asked for.
 const FETCHES: usize = 16;
 const MESSAGES_MAX: usize = 512;
 
@@ -75,7 +74,7 @@ impl Sqs {
         self.look_at_queue().await;
         let mut state =
             State { held: BTreeMap::new(), tickets: HashMap::new(), next: 0, next_ticket: 0, deleting: JoinSet::new() };
-        let fetches = Arc::new(Semaphore::new(FETCHES));
+        let gate = Arc::new(Gate::new(FETCHES));
         let mut tasks: JoinSet<u64> = JoinSet::new();
         let (mut drained, mut told, mut failures) = (None, i64::MIN, 0u32);
         let mut counted: Option<Instant> = None;
@@ -112,7 +111,7 @@ impl Sqs {
                             // hidden from us may be in the hands of a process that was killed.
                             let (few, second) = (messages.len() < BATCH, now_s() - 1);
                             for message in messages {
-                                self.take(message, &mut state, &line, &fetches, &mut tasks);
+                                self.take(message, &mut state, &line, &gate, &mut tasks);
                             }
                             if few && Instant::now() >= all_show_from && counted.is_none_or(|at| at.elapsed() >= COUNTED) {
                                 counted = Some(Instant::now());
@@ -204,14 +203,7 @@ impl Sqs {
     }
 
     /// Starts fetching what a message names.
-    fn take(
-        &self,
-        message: Message,
-        state: &mut State,
-        line: &Line,
-        fetches: &Arc<Semaphore>,
-        tasks: &mut JoinSet<u64>,
-    ) {
+    fn take(&self, message: Message, state: &mut State, line: &Line, gate: &Arc<Gate>, tasks: &mut JoinSet<u64>) {
         let Some(receipt) = message.receipt_handle else { return };
         let number = state.next;
         state.next += 1;
@@ -235,12 +227,14 @@ impl Sqs {
         }
         for object in found {
             let (source, feeds, ticket) = (line.source, line.feeds.clone(), state.ticket(number));
-            let (buckets, fetches) = (self.buckets.clone(), fetches.clone());
+            let (buckets, gate) = (self.buckets.clone(), gate.clone());
             tasks.spawn(async move {
-                let feed = match fetch(&buckets, &object, Patience::Endless, &fetches).await {
-                    Ok(bytes) => Feed::Delivery { ticket, name: object.key, bytes },
+                // Its room is free again only once somebody has taken it: a full disk must not fill the memory.
+                let (feed, _room) = match fetch(&buckets, &object, Patience::Endless, &gate).await {
+                    Ok((bytes, room)) => (Feed::Delivery { ticket, name: object.key, bytes }, Some(room)),
                     Err(reason) => {
-                        Feed::Parked { ticket, name: format!("s3://{}/{}", object.bucket, object.key), reason }
+                        let name = format!("s3://{}/{}", object.bucket, object.key);
+                        (Feed::Parked { ticket, name, reason }, None)
                     }
                 };
                 let _ = feeds.send((source, feed)).await;
@@ -361,7 +355,47 @@ pub fn region_of(url: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::stand_in::StandIn;
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_nobody_takes_in_is_not_fetched() {
+        let stand_in = StandIn::start().await;
+        for number in 0..60 {
+            let key = format!("AWSLogs/{number}.json.gz");
+            stand_in.put(&key);
+            stand_in.announce(&key);
+        }
+        let config = stand_in.config().await;
+        let client = Client::new(&config);
+        let sqs = Sqs { client, buckets: Arc::new(Buckets::new(config)), url: "http://127.0.0.1/1/q".to_owned() };
+        let (feeds, mut inbox) = mpsc::channel(1);
+        let (_safe, told_safe) = mpsc::unbounded_channel();
+        let line = Line { source: 0, feeds, safe: told_safe, stop: CancellationToken::new() };
+        tokio::spawn(sqs.run(line));
+        // One waits in the pipe. A full disk, or a mirror that cannot be reached.
+        let most = FETCHES + 1;
+        let fetched = async || {
+            for _ in 0..300 {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                if stand_in.asked().len() >= most {
+                    break;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            stand_in.asked().len()
+        };
+        assert_eq!(fetched().await, most);
+        let mut had = 0;
+        while had < 60 {
+            let feed = tokio::time::timeout(Duration::from_secs(60), inbox.recv()).await;
+            had += usize::from(matches!(feed, Ok(Some((0, Feed::Delivery { .. })))));
+        }
+        assert_eq!(stand_in.asked().len(), 60);
+    }
 
     #[test]
     fn a_queue_tells_its_region() {
