@@ -107,7 +107,7 @@ impl Listing {
             let after = Minute(now.0 - QUICK_MINUTES);
             let whole = whole_at.is_none_or(|at| at.elapsed() >= WHOLE_EVERY);
             let first_day = if whole { whole_from } else { late_from.max(after.day()) };
-            // The past may be long: one day of it is in hand, the oldest first.
+            // The past may be long: one day of it is in hand, the oldest first, and time goes on with each.
             for day in first_day..=now.day() {
                 let mut keys = self.keys(&folders, day, (!whole).then_some(after)).await;
                 let of_day = known.entry(day).or_default();
@@ -117,6 +117,10 @@ impl Listing {
                 }
                 if day < late_from {
                     known.remove(&day);
+                }
+                let end = (day + 1) * MINUTES_PER_DAY * 60 - 1;
+                if end < second && !tell_drained(line, end, &mut told).await {
+                    return;
                 }
             }
             if !tell_drained(line, second, &mut told).await {
@@ -327,6 +331,8 @@ mod tests {
                 let Feed::Delivery { name, .. } = next(&mut inbox).await else { panic!("not all of day {day}") };
                 assert_eq!(ObjectName::parse(&name).delivered.map(Minute::day), Some(day), "{name}");
             }
+            let Feed::Drained { second } = next(&mut inbox).await else { panic!("more than there is of day {day}") };
+            assert_eq!(second, (day + 1) * MINUTES_PER_DAY * 60 - 1);
         }
         let Feed::Drained { second } = next(&mut inbox).await else { panic!("nothing is left") };
         assert!((now_s() - second) < 60);
