@@ -5,7 +5,8 @@
 //! In the bucket, below the prefix: `snapshot-N`, a [`Manifest`] of what belongs to it: `state-N/ID`, the snapshot's own
 //! bytes, and `lines-N/NAME/OFFSET-ID`, what a file of lines grew by; `journal-N/OFFSET`, what the journal grew by; an
 //! empty one closes the journal, so that whoever thinks it is still the writer hears otherwise. `notes/` holds what may be
-//! a little old: positions of sinks, mutes.
+//! a little old: what sinks have reached and what was refused, mutes. Nothing else leaves the directory: people keep
+//! their configuration and secrets there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -37,8 +38,11 @@ const PIECE_BYTES: u64 = 64 << 20;
 /// Notes are copied at most so often.
 const NOTES_EVERY: Duration = Duration::from_secs(10);
 
-/// What else is not copied: made anew, of no promise, or for this machine alone.
-const NOT_COPIED: [&str; 6] = ["lock", "mutes.lock", SNAPSHOT, "summary.json", "provisional.jsonl", "report.html"];
+/// Whether a file is one of those that are copied as they are, from the directory and to it.
+fn is_note(name: &str) -> bool {
+    let is_of_a_sink = name.starts_with("sink-") && (name.ends_with(".json") || name.ends_with(".refused.jsonl"));
+    (is_of_a_sink || name == "mutes.json") && !name.contains('/')
+}
 
 /// Somebody else writes here now: whatever was not told as safe is theirs.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +85,8 @@ pub struct Mirror {
     /// What is to be written under a number next: the same bytes until it is known that they are there.
     next: Option<(u64, Manifest)>,
     journal_bytes: u64,
+    /// The next piece of that journal: the same bytes until it is known that they are there, however much it has grown.
+    piece: Option<Bytes>,
     notes: BTreeMap<String, (SystemTime, u64)>,
     noted: Option<Instant>,
 }
@@ -97,6 +103,7 @@ impl Mirror {
             manifest: Manifest::default(),
             next: None,
             journal_bytes: 0,
+            piece: None,
             notes: BTreeMap::new(),
             noted: None,
         }
@@ -140,9 +147,9 @@ impl Mirror {
                 }
             }
             for (key, _) in self.list("notes/").await? {
-                let name = key.rsplit('/').next().unwrap_or_default();
+                let name = &key[self.key("notes/").len()..];
                 // Whoever was the last writer has them newer: some may not have been copied before it ended.
-                if !was_last || !self.directory.join(name).exists() {
+                if is_note(name) && !(was_last && self.directory.join(name).exists()) {
                     self.write(name, &self.get(&key).await?)?;
                 }
             }
@@ -165,6 +172,8 @@ impl Mirror {
 
     /// Copies what the directory, whose journal has this number, has beyond the bucket. Only then is it safe.
     pub async fn follow(&mut self, number: u64) -> anyhow::Result<()> {
+        // Also where the journal is another one by now.
+        self.add_piece().await?;
         if self.number != Some(number) {
             if let Some(before) = self.number {
                 self.close(before).await?;
@@ -183,17 +192,24 @@ impl Mirror {
             self.forget_older(number, &before).await;
         }
         let piece = self.read(&format!("journal-{number}"), self.journal_bytes, u64::MAX)?;
-        if !piece.is_empty() {
-            let (key, bytes) = (format!("journal-{number}/{:020}", self.journal_bytes), piece.len() as u64);
-            if !self.create(&key, piece).await? {
-                bail!(self.taken_over());
-            }
-            self.journal_bytes += bytes;
-        }
+        self.piece = Some(piece).filter(|piece| !piece.is_empty());
+        self.add_piece().await?;
         if self.noted.is_none_or(|noted| noted.elapsed() >= NOTES_EVERY) {
             self.noted = Some(Instant::now());
             self.note().await?;
         }
+        Ok(())
+    }
+
+    /// Puts the piece in hand where the journal in the bucket ends.
+    async fn add_piece(&mut self) -> anyhow::Result<()> {
+        let (Some(number), Some(piece)) = (self.number, self.piece.clone()) else { return Ok(()) };
+        let bytes = piece.len() as u64;
+        if !self.create(&format!("journal-{number}/{:020}", self.journal_bytes), piece).await? {
+            bail!(self.taken_over());
+        }
+        self.journal_bytes += bytes;
+        self.piece = None;
         Ok(())
     }
 
@@ -258,14 +274,9 @@ impl Mirror {
         for entry in fs::read_dir(&self.directory)?.flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let Ok(metadata) = entry.metadata() else { continue };
-            let is_note = metadata.is_file()
-                && !name.starts_with("journal-")
-                && !name.ends_with(".partial")
-                && !LINES.contains(&name.as_str())
-                && !NOT_COPIED.contains(&name.as_str());
             let Ok(modified) = metadata.modified() else { continue };
             let version = (modified, metadata.len());
-            if !is_note || self.notes.get(&name) == Some(&version) {
+            if !metadata.is_file() || !is_note(&name) || self.notes.get(&name) == Some(&version) {
                 continue;
             }
             // It may be replaced while we look.
@@ -397,5 +408,34 @@ impl Mirror {
         let status = error.raw_response().map(|response| response.status().as_u16());
         let words = format!("{what} s3://{}/{key}: {}", self.bucket, words(error));
         Failed { words, is_passing: !is_final(status, error.code()) }.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_keep_in_the_directory_is_no_note() {
+        for name in ["mutes.json", "sink-slack.json", "sink-webhook-a.example-0f.json", "sink-slack.refused.jsonl"] {
+            assert!(is_note(name), "{name}");
+        }
+        for name in [
+            "highwater.toml",
+            "slack-token",
+            "sink-slack",
+            "sink-slack.partial",
+            "sink-/../x.json",
+            "../mutes.json",
+            "mutes.partial",
+            "mutes.lock",
+            "insights.jsonl",
+            "snapshot",
+            "journal-3",
+            "lock",
+            "",
+        ] {
+            assert!(!is_note(name), "{name}");
+        }
     }
 }
