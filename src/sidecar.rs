@@ -6,12 +6,13 @@ use std::fs::File;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -42,6 +43,12 @@ pub struct Options {
     pub mirror: Option<Mirror>,
 }
 
+impl Options {
+    fn reads_stdin(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Stdin))
+    }
+}
+
 /// Deliveries wait for a commit for at most so long, and until they have at most so many bytes.
 const COMMIT_AGE: Duration = Duration::from_millis(250);
 const COMMIT_BYTES: usize = 64 << 20;
@@ -59,11 +66,29 @@ const RELOAD_EVERY: Duration = Duration::from_secs(1);
 /// Where health and metrics are served unless told otherwise.
 const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9184);
 
-/// Longest wait for receivers, for sources and for the server together to end: whoever sent SIGTERM kills after a while.
+/// All is over by then. This and the next five are counted from the signal, whatever we were doing when it came: whoever
+/// sent it kills after a while. Without a signal they are counted from the last commit on.
 const LAST_WORDS: Duration = Duration::from_secs(15);
 
-/// So long, of the time that whoever sent SIGTERM gives, a bucket may take for the last of the journal, and for a snapshot.
+/// How long a bucket may take for the commit in hand; for the last one, and a snapshot.
 const LAST_FOLLOW: Duration = Duration::from_secs(5);
+const LAST_SNAPSHOT: Duration = Duration::from_secs(8);
+
+/// How long receivers may take; then the bucket, for the places that they have reached; then sources, for what they have
+/// to tell their queues.
+const LAST_SENDING: Duration = Duration::from_secs(10);
+const LAST_NOTE: Duration = Duration::from_secs(11);
+const LAST_REQUESTS: Duration = Duration::from_secs(13);
+
+/// The same before a new configuration, for which nobody should wait: what receivers have not taken lies on the disk.
+const RELOAD_SENDING: Duration = Duration::from_secs(1);
+const RELOAD_REQUESTS: Duration = Duration::from_secs(5);
+
+/// Whoever is told to go leaves within this.
+const GOING: Duration = Duration::from_secs(1);
+
+/// How long it may take to take in what standard input has read.
+const HEAR_OUT: Duration = Duration::from_secs(5);
 
 /// Whoever waits for a bucket says so often that it is alive.
 const TURN_EVERY: Duration = Duration::from_secs(5);
@@ -87,8 +112,10 @@ struct Outlets {
     end: tokio::sync::watch::Sender<u64>,
     early: Vec<EarlyLine>,
     mirror: Option<Mirror>,
+    /// How long after the signal it is still tried.
+    mirror_within: Duration,
     runtime: tokio::runtime::Handle,
-    stop: CancellationToken,
+    stop: Stop,
 }
 
 /// Early words on their way to a receiver, and what became of some: those wait while it lags behind.
@@ -126,10 +153,31 @@ pub enum Ended {
     Changed,
 }
 
+/// Told to end, and when.
+#[derive(Clone, Default)]
+struct Stop {
+    token: CancellationToken,
+    at: Arc<OnceLock<Instant>>,
+}
+
+impl Stop {
+    /// When the signal came; now, without one.
+    fn at(&self) -> Instant {
+        self.at.get().copied().unwrap_or_else(Instant::now)
+    }
+
+    fn is_told(&self) -> bool {
+        self.token.is_cancelled()
+    }
+}
+
 /// What outlasts a change of configuration: threads, and an ear for signals.
 pub struct Process {
     runtime: tokio::runtime::Runtime,
-    stop: CancellationToken,
+    stop: Stop,
+    /// Something was taken in that a last commit must make safe. Before, a signal ends the process at once, however long
+    /// the state takes to be opened.
+    in_hand: Arc<AtomicBool>,
     /// SIGHUP came.
     asked_to_reload: Arc<AtomicBool>,
 }
@@ -142,28 +190,33 @@ impl Process {
             .enable_all()
             .build()
             .context("starting the runtime")?;
-        let process = Process { runtime, stop: CancellationToken::new(), asked_to_reload: Arc::default() };
-        process.runtime.spawn(hear_signals(process.stop.clone(), process.asked_to_reload.clone()));
+        let process =
+            Process { runtime, stop: Stop::default(), in_hand: Arc::default(), asked_to_reload: Arc::default() };
+        let (stop, in_hand) = (process.stop.clone(), process.in_hand.clone());
+        process.runtime.spawn(hear_signals(stop, in_hand, process.asked_to_reload.clone()));
         Ok(process)
     }
 
     /// Fetches the state that a bucket keeps, before the directory is opened.
     pub fn fetch(&self, place: (String, String), role_arn: Option<&str>, directory: &Path) -> anyhow::Result<Mirror> {
-        self.runtime.block_on(async {
+        let fetched = async {
             let mut mirror = Mirror::new(place, role_arn, directory).await;
             let mut wait = RETRY;
             while let Err(error) = mirror.fetch().await {
-                if self.stop.is_cancelled() || !error.downcast_ref().is_some_and(|failed: &Failed| failed.is_passing) {
+                if !error.downcast_ref().is_some_and(|failed: &Failed| failed.is_passing) {
                     return Err(error);
                 }
                 warn!("the state cannot be fetched; trying again: {error:#}");
-                tokio::select! {
-                    () = self.stop.cancelled() => {}
-                    () = tokio::time::sleep(wait) => {}
-                }
+                tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(RETRY_MAX);
             }
             Ok(mirror)
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                fetched = fetched => fetched,
+                () = self.stop.token.cancelled() => bail!("told to end before the state was fetched from the bucket"),
+            }
         })
     }
 
@@ -171,17 +224,31 @@ impl Process {
     /// asked once a second; it is told whether somebody asked for it.
     pub fn run(&self, watch: Watch, options: Options, changed: &mut dyn FnMut(bool) -> bool) -> anyhow::Result<Ended> {
         let reload = || changed(self.asked_to_reload.swap(false, Ordering::Relaxed));
-        run(&self.runtime, self.stop.child_token(), watch, options, reload)
+        let reads_stdin = options.reads_stdin();
+        self.in_hand.store(true, Ordering::SeqCst);
+        let ended = run(&self.runtime, &self.stop, watch, options, reload);
+        // It is read on while the next configuration starts.
+        self.in_hand.store(reads_stdin, Ordering::SeqCst);
+        match ended {
+            Ok(Ended::Changed) if self.stop.is_told() && !reads_stdin => Ok(Ended::Done),
+            ended => ended,
+        }
+    }
+
+    /// What still runs is of no promise: a name that is looked up, a picture that is drawn. Nobody waits for it.
+    pub fn end(self) {
+        self.runtime.shutdown_background();
     }
 }
 
 fn run(
     runtime: &tokio::runtime::Runtime,
-    stop: CancellationToken,
+    stop: &Stop,
     mut watch: Watch,
     options: Options,
     mut changed: impl FnMut() -> bool,
 ) -> anyhow::Result<Ended> {
+    let reads_stdin = options.reads_stdin();
     let mut copy = options.insights.as_ref().map(|path| Copy::open(path)).transpose()?;
     catch_up(copy.as_mut(), &watch)?;
     let provisional = match options.clock {
@@ -193,7 +260,7 @@ fn run(
     };
     let (end, _) = tokio::sync::watch::channel(watch.insights_bytes());
     let mut early = Vec::new();
-    let mut sending = tokio::task::JoinSet::new();
+    let mut sending = JoinSet::new();
     let stop_sending = CancellationToken::new();
     let status = Arc::new(Status::default());
     // Sinks say how far behind it they are, before the first commit too.
@@ -207,10 +274,13 @@ fn run(
     status.turn();
     let (feeds, mut inbox) = mpsc::channel(FEEDS);
     let mut known = Vec::new();
-    let mut running = tokio::task::JoinSet::new();
+    let mut running = JoinSet::new();
+    let stop_sources = stop.token.child_token();
+    // What standard input has read nobody can send again.
+    let mut reading = JoinSet::new();
     // The server answers until the last request is safe: it ends after the loop.
     let stop_serving = CancellationToken::new();
-    let mut serving = tokio::task::JoinSet::new();
+    let mut serving = JoinSet::new();
     match runtime.block_on(Server::bind(options.status.unwrap_or(STATUS), None)) {
         Ok(server) => {
             serving.spawn_on(server.serve(status.clone(), None, stop_serving.clone()), runtime.handle());
@@ -222,7 +292,7 @@ fn run(
     let since = first_day(watch.frontier());
     for (place, source) in options.sources.into_iter().enumerate() {
         let (safe, safe_line) = mpsc::unbounded_channel();
-        let line = Line { source: place, feeds: feeds.clone(), safe: safe_line, stop: stop.clone() };
+        let line = Line { source: place, feeds: feeds.clone(), safe: safe_line, stop: stop_sources.clone() };
         known.push(Known { name: source.name(), safe, tickets: Vec::new(), drained_s: None, newest: None });
         if let Source::Http(http) = source {
             let tls = http.certificate.zip(http.private_key);
@@ -231,7 +301,8 @@ fn run(
             running.spawn_on(task, runtime.handle());
             serving.spawn_on(server.serve(status.clone(), Some(push), stop_serving.clone()), runtime.handle());
         } else {
-            running.spawn_on(start(source, since, line), runtime.handle());
+            let tasks = if matches!(source, Source::Stdin) { &mut reading } else { &mut running };
+            tasks.spawn_on(start(source, since, line), runtime.handle());
         }
     }
     drop(feeds);
@@ -244,13 +315,14 @@ fn run(
         end,
         early,
         mirror: options.mirror,
+        mirror_within: LAST_FOLLOW,
         runtime: runtime.handle().clone(),
         stop: stop.clone(),
     };
     if outlets.mirror.is_some() {
         // With a snapshot of its own it takes the place of whoever wrote to the bucket before.
         watch.take_snapshot().context("the first snapshot")?;
-        outlets.follow_while(&watch, &status, || !stop.is_cancelled())?;
+        outlets.follow_until_told(&watch, &status)?;
     }
     let (mut bytes, mut waiting_since) = (0, None::<Instant>);
     let mut last_delivery_s = now_s();
@@ -260,7 +332,7 @@ fn run(
     let mut mutes = mutes::Followed::new(watch.directory());
     let mut ended = Ended::Done;
     let (mut asked_at, mut looked_at) = (Instant::now(), Instant::now());
-    while !stop.is_cancelled() && !is_idle {
+    while !stop.is_told() && !is_idle {
         status.turn();
         let mut is_muted_anew = false;
         match mutes.changed() {
@@ -282,7 +354,7 @@ fn run(
         let wait = waiting_since.map_or(COMMIT_AGE, |since| COMMIT_AGE.saturating_sub(since.elapsed()));
         let feed = runtime.block_on(async {
             tokio::select! {
-                () = stop.cancelled() => None,
+                () = stop.token.cancelled() => None,
                 feed = inbox.recv() => feed,
                 () = tokio::time::sleep(wait) => None,
             }
@@ -315,7 +387,7 @@ fn run(
         if due || is_idle {
             looked_at = Instant::now();
             let since = waiting_since;
-            commit(&mut watch, &stop, |watch| watch.commit(complete), &mut known, &status, &mut outlets)?;
+            commit(&mut watch, &stop.token, |watch| watch.commit(complete), &mut known, &status, &mut outlets)?;
             if let Some(since) = since {
                 status.update(|figures| figures.commit_lag_ms = Some(since.elapsed().as_millis() as u64));
             }
@@ -323,60 +395,95 @@ fn run(
         }
     }
     tell_manager(if ended == Ended::Done { NotifyState::Stopping } else { NotifyState::Reloading });
-    let is_safe = if is_idle {
+    let mut is_safe = false;
+    if is_idle {
         info!("idle: closing what is open");
-        commit(&mut watch, &stop, Watch::finish, &mut known, &status, &mut outlets)?
-    } else {
-        // What the sources had handed over need not come again; of standard input it could not.
-        while let Ok((place, feed)) = inbox.try_recv() {
-            take(&mut watch, &mut known[place], feed, &status);
-        }
+        is_safe = commit(&mut watch, &stop.token, Watch::finish, &mut known, &status, &mut outlets)?;
+    }
+    stop_sources.cancel();
+    let (mut failed, mut is_cut_off) = (None, false);
+    if !is_safe {
         info!("{}", if ended == Ended::Done { "ending" } else { "ending, to start again" });
-        watch.commit(None).context("the last commit")?;
-        let by = Instant::now() + LAST_FOLLOW;
-        let patient = || Instant::now() < by || (ended == Ended::Changed && !stop.is_cancelled());
-        let is_followed = outlets.follow_while(&watch, &status, patient)?;
-        if is_followed {
-            settle(&mut known);
+        // What the sources had handed over need not come again; of standard input it could not.
+        let heard = hear_out(&mut inbox, &mut reading, |place, feed| {
+            take(&mut watch, &mut known[place], feed, &status);
+        });
+        if runtime.block_on(async { tokio::time::timeout(HEAR_OUT, heard).await }).is_err() {
+            warn!("standard input did not hand over all that it had read: the rest is lost");
         }
-        watch.take_snapshot().context("the last snapshot")?;
-        // With what was just followed it can be done without.
-        if !is_followed || !outlets.follow_while(&watch, &status, patient)? {
-            warn!("the bucket has the state as it was a moment ago: what it lacks comes again, or is in its journal");
+        outlets.mirror_within = LAST_SNAPSHOT;
+        is_safe = commit(&mut watch, &stop.token, |watch| watch.commit(None), &mut known, &status, &mut outlets)?;
+        // The disk, or the bucket alone?
+        failed = if is_safe { None } else { watch.commit(None).err() };
+        if failed.is_none() {
+            if let Err(error) = watch.take_snapshot() {
+                error!(%error, "the state cannot be written anew; its journal stands for it");
+            }
+            // With what was just followed it can be done without.
+            is_cut_off = !is_safe && outlets.mirror.is_some();
+            if is_cut_off || !outlets.follow_until_told(&watch, &status)? {
+                warn!(
+                    "the bucket has the state as it was a moment ago: what it lacks comes again, or is in its journal"
+                );
+            }
         }
-        is_followed
-    };
-    // Nobody is told what another machine would not know of.
-    if is_safe {
-        outlets.end.send_replace(watch.insights_bytes());
-        catch_up(outlets.copy.as_mut(), &watch)?;
     }
-    // What receivers have not taken by then waits for the next start.
-    let mut mirror = outlets.mirror.take();
-    drop(outlets);
-    let by = tokio::time::Instant::now() + LAST_WORDS;
-    runtime.block_on(async {
-        let _ =
-            tokio::time::timeout_at(by - LAST_WORDS / 2, async { while sending.join_next().await.is_some() {} }).await;
-    });
-    stop_sending.cancel();
-    if let Some(mirror) = &mut mirror
-        && let Err(error) = runtime.block_on(mirror.note())
-    {
-        warn!("the sinks' positions in the bucket are a little old: {error:#}");
-    }
-    // Sources tell their queues what is safe, and end.
-    stop.cancel();
+    // Sources tell their queues what is safe, and end; whoever sends from now on hears that it is not.
     drop((known, inbox));
-    runtime.block_on(async {
-        let _ =
-            tokio::time::timeout_at(by - LAST_WORDS / 4, async { while running.join_next().await.is_some() {} }).await;
-    });
+    let mirror = outlets.mirror.take();
+    drop(outlets);
+    let since = tokio::time::Instant::from_std(stop.at());
+    let is_last = ended == Ended::Done;
+    // What receivers have not taken by then waits for the next start.
+    join_by(runtime, since + if is_last { LAST_SENDING } else { RELOAD_SENDING }, &mut sending);
+    stop_sending.cancel();
+    join_by(runtime, tokio::time::Instant::now() + GOING, &mut sending);
+    // Whoever starts again notes them at once.
+    if let Some(mut mirror) = mirror.filter(|_| is_last) {
+        match runtime.block_on(async { tokio::time::timeout_at(since + LAST_NOTE, mirror.note()).await }) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => warn!("the sinks' positions in the bucket are a little old: {error:#}"),
+            Err(_) => warn!("the sinks' positions in the bucket are a little old: it does not answer"),
+        }
+    }
+    join_by(runtime, since + if is_last { LAST_REQUESTS } else { RELOAD_REQUESTS }, &mut running);
     stop_serving.cancel();
-    runtime.block_on(async {
-        let _ = tokio::time::timeout_at(by, async { while serving.join_next().await.is_some() {} }).await;
-    });
-    Ok(ended)
+    join_by(runtime, since + LAST_WORDS, &mut serving);
+    match failed {
+        Some(error) if reads_stdin => {
+            Err(error).context("the last commit failed: what standard input brought since the one before is lost")
+        }
+        Some(error) => Err(error).context("the last commit failed: what came since the one before comes again"),
+        None if is_cut_off && reads_stdin => {
+            bail!("the bucket did not take the last commit: what standard input brought since the one before is lost")
+        }
+        None => Ok(ended),
+    }
+}
+
+/// Takes what waits in the inbox, and all that comes until the readers have ended.
+async fn hear_out(
+    inbox: &mut mpsc::Receiver<(usize, Feed)>,
+    readers: &mut JoinSet<()>,
+    mut take: impl FnMut(usize, Feed),
+) {
+    while !readers.is_empty() {
+        tokio::select! {
+            Some((place, feed)) = inbox.recv() => take(place, feed),
+            Some(_) = readers.join_next() => {}
+        }
+    }
+    // Whoever else goes on sending is not waited for.
+    for _ in 0..inbox.len() {
+        let Ok((place, feed)) = inbox.try_recv() else { return };
+        take(place, feed);
+    }
+}
+
+fn join_by(runtime: &tokio::runtime::Runtime, by: tokio::time::Instant, tasks: &mut JoinSet<()>) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    // Who has not ended by then is not waited for.
+    let _ = runtime.block_on(async { tokio::time::timeout_at(by, all).await });
 }
 
 /// Where listing begins: with what can still count.
@@ -477,7 +584,7 @@ fn commit(
             }
         }
     }
-    if !outlets.follow_while(watch, status, || !stop.is_cancelled())? {
+    if !outlets.follow_until_told(watch, status)? {
         return Ok(false);
     }
     status.set_ready(true);
@@ -506,8 +613,8 @@ fn commit(
 }
 
 impl Outlets {
-    /// The same until it works; false once `patient` says that it is enough.
-    fn follow_while(&mut self, watch: &Watch, status: &Status, patient: impl Fn() -> bool) -> anyhow::Result<bool> {
+    /// The same until it works; false where it was told to end, and the time that this leaves is over.
+    fn follow_until_told(&mut self, watch: &Watch, status: &Status) -> anyhow::Result<bool> {
         let mut wait = RETRY;
         while let Err(error) = self.follow(watch, status) {
             status.set_ready(false);
@@ -517,10 +624,16 @@ impl Outlets {
             if error.is::<TakenOver>() {
                 return Err(error);
             }
-            if !patient() {
+            let is_told = self.stop.is_told();
+            if is_told && self.stop.at().elapsed() >= self.mirror_within {
                 return Ok(false);
             }
-            std::thread::sleep(wait);
+            self.runtime.block_on(async {
+                tokio::select! {
+                    () = self.stop.token.cancelled(), if !is_told => {}
+                    () = tokio::time::sleep(if is_told { RETRY } else { wait }) => {}
+                }
+            });
             wait = (wait * 2).min(RETRY_MAX);
         }
         status.set_ready(true);
@@ -533,8 +646,8 @@ impl Outlets {
         self.runtime.block_on(async {
             let mut turn = tokio::time::interval_at(tokio::time::Instant::now() + TURN_EVERY, TURN_EVERY);
             let mut told_to_end = std::pin::pin!(async {
-                self.stop.cancelled().await;
-                tokio::time::sleep(LAST_FOLLOW).await;
+                self.stop.token.cancelled().await;
+                tokio::time::sleep_until((self.stop.at() + self.mirror_within).into()).await;
             });
             let mut following = std::pin::pin!(mirror.follow(watch.journal_number()));
             loop {
@@ -578,7 +691,7 @@ async fn start(source: Source, since: Minute, line: Line) {
 }
 
 /// SIGTERM and SIGINT end, SIGHUP asks for the configuration to be read again.
-async fn hear_signals(stop: CancellationToken, asked_to_reload: Arc<AtomicBool>) {
+async fn hear_signals(stop: Stop, in_hand: Arc<AtomicBool>, asked_to_reload: Arc<AtomicBool>) {
     use tokio::signal::unix::{SignalKind, signal};
     let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hang_up)] =
         [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal)
@@ -593,5 +706,11 @@ async fn hear_signals(stop: CancellationToken, asked_to_reload: Arc<AtomicBool>)
             _ = interrupt.recv() => break,
         }
     }
-    stop.cancel();
+    if !in_hand.load(Ordering::SeqCst) {
+        info!("told to end; nothing was taken in");
+        // Whatever the main thread is writing, it may be killed at.
+        std::process::exit(0);
+    }
+    let _ = stop.at.set(Instant::now());
+    stop.token.cancel();
 }

@@ -131,9 +131,15 @@ struct Plan {
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
     log_to_stderr();
     let process = Process::new()?;
+    let ended = watch(&process, &arguments);
+    process.end();
+    ended
+}
+
+fn watch(process: &Process, arguments: &Arguments) -> anyhow::Result<Ending> {
     let file = arguments.settings.file();
     let mut text = file.as_deref().and_then(|file| fs::read_to_string(file).ok());
-    let mut plan = plan(&arguments)?;
+    let mut plan = plan(arguments)?;
     let mut earlier = None;
     loop {
         let mut next = None;
@@ -147,7 +153,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
                 return false;
             }
             text = now;
-            next = match self::plan(&arguments) {
+            next = match self::plan(arguments) {
                 Ok(next) if next.state == plan.state => Some(next),
                 Ok(_) => {
                     error!("another state directory needs another process; keeping the old configuration");
@@ -160,7 +166,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<Ending> {
             };
             next.is_some()
         };
-        let ended = start(&process, &arguments, &plan, &mut changed);
+        let ended = start(process, arguments, &plan, &mut changed);
         if has_run {
             // What has run is no reason to go back.
             earlier = None;

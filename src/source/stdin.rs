@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Mutex, mpsc};
 use tracing::warn;
 
@@ -83,18 +84,12 @@ pub async fn run(line: Line) {
 }
 
 async fn hand_over(input: &mut Input, line: Line) {
-    let (mut number, mut ended) = (0, false);
-    while !ended && !line.stop.is_cancelled() {
+    let (mut number, mut ended, mut stopped) = (0, false, false);
+    while !ended && !stopped {
         let mut age = Box::pin(tokio::time::sleep(PART_AGE));
         while !input.is_large() {
             tokio::select! {
-                () = line.stop.cancelled() => {
-                    // What has been read is nowhere else.
-                    while let Ok(chunk) = input.chunks.try_recv() {
-                        input.add(&chunk);
-                    }
-                    break;
-                }
+                () = line.stop.cancelled() => break,
                 () = &mut age => break,
                 chunk = input.chunks.recv() => match chunk {
                     Some(chunk) => input.add(&chunk),
@@ -103,6 +98,19 @@ async fn hand_over(input: &mut Input, line: Line) {
                         break;
                     }
                 },
+            }
+        }
+        stopped = line.stop.is_cancelled();
+        if stopped {
+            // What has been read by now is nowhere else; whoever writes on does not keep us.
+            for _ in 0..=CHUNKS {
+                match input.chunks.try_recv() {
+                    Ok(chunk) => input.add(&chunk),
+                    Err(error) => {
+                        ended |= error == TryRecvError::Disconnected;
+                        break;
+                    }
+                }
             }
         }
         let all = ended || (input.whole == 0 && input.part.len() >= LINE_BYTES_MAX);
@@ -164,6 +172,39 @@ mod tests {
         assert_eq!(parts(&[b"1\n2", b"2\n3"], true), [&b"1\n"[..], b"22\n", b"3"]);
         assert_eq!(parts(&[b"1\n2", b"2\n3"], false), [b"1\n22\n3"]);
         assert_eq!(parts(&[], false), [[0u8; 0]; 0]);
+    }
+
+    #[test]
+    fn what_was_read_when_it_is_told_to_stop_is_handed_over_and_half_a_line_kept() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let (sender, chunks) = mpsc::channel(CHUNKS);
+            let mut input = Input { chunks, part: Vec::new(), whole: 0 };
+            // No room but for the first part: it waits to hand over the second when it is told to stop.
+            let (feeds, mut inbox) = mpsc::channel(1);
+            let (_safe, safe) = mpsc::unbounded_channel();
+            let stop = CancellationToken::new();
+            let line = Line { source: 0, feeds, safe, stop: stop.clone() };
+            let mut large = vec![b'x'; PART_BYTES];
+            large.push(b'\n');
+            let telling = async {
+                for chunk in [&large[..], b"1\n", b"2\n", b"ha"] {
+                    sender.send(chunk.to_vec()).await.expect("taken");
+                    tokio::time::sleep(PART_AGE / 4).await;
+                }
+                stop.cancel();
+                let mut bytes = Vec::new();
+                while let Some((_, feed)) = inbox.recv().await {
+                    if let Feed::Delivery { bytes: part, .. } = feed {
+                        bytes.extend(part);
+                    }
+                }
+                bytes
+            };
+            let (bytes, ()) = tokio::join!(telling, hand_over(&mut input, line));
+            assert_eq!(bytes[large.len()..], *b"1\n2\n");
+            assert_eq!(input.part, b"ha");
+        });
     }
 
     #[test]
