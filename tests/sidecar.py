@@ -9,6 +9,7 @@ of one scan, byte for byte. The queue's messages take every shape in which S3 an
 """
 import argparse
 import base64
+import fcntl
 import gzip
 import hashlib
 import hmac
@@ -18,11 +19,14 @@ import json
 import logging
 import os
 import random
+import resource
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 import urllib.parse
@@ -176,12 +180,14 @@ def reloads(highwater, root, trail, expected):
     status = f"127.0.0.1:{free_port()}"
     watch = [highwater, "watch", "--config", config, "--dir", inbox, "--state", state, "--frontier", "delivery"]
     watch += ["--status", status]
+    # Nobody ever listens there.
+    dead = f'[[sink]]\nname = "dead"\nwebhook = {{ url = "http://127.0.0.1:{free_port()}/" }}\n'
 
     def configure(names, more=""):
         sinks = "".join(f'[[sink]]\nname = "{name}"\nfile = {{ path = "{folder}/{name}.jsonl" }}\n' for name in names)
         # In one step, as editors and Kubernetes do it: nobody reads half a file.
         with open(config + ".new", "w") as file:
-            file.write(more + sinks)
+            file.write(more + sinks + dead)
         os.replace(config + ".new", config)
 
     def deliver(part):
@@ -215,8 +221,10 @@ def reloads(highwater, root, trail, expected):
     deliver(parts[0])
     deliver(parts[1])
     before = open(os.path.join(state, "insights.jsonl"), "rb").readlines()
+    asked_s = time.time()
     configure(["one", "two"])
     said("a new configuration", 1)
+    assert time.time() - asked_s < 5, f"a reload waits for a dead receiver: {time.time() - asked_s:.1f} s; see {log}"
     # Neither what cannot be read nor what cannot be started with changes anything.
     configure(["one"], "lateness = 3\n[wach]\n")
     said("keeping the old configuration", 1)
@@ -237,6 +245,188 @@ def reloads(highwater, root, trail, expected):
     assert one == expected, "the first sink has all"
     assert two == expected[len(b"".join(before)) :], "the second sink has what came from its start on"
     print("reloaded three times: the same insights")
+    piped(highwater, root, state, dead)
+
+
+def lines(count, stamp):
+    """Events that are all different, as JSON lines."""
+    for number in range(count):
+        yield (
+            f'{{"eventVersion":"1.11","userIdentity":{{"type":"AssumedRole","arn":"arn:aws:sts::{ACCOUNT}:assumed-role/r/s"}},'
+            f'"eventTime":"{stamp}","eventSource":"ec2.amazonaws.com","eventName":"Call{number % 500}","awsRegion":"{REGION}",'
+            f'"sourceIPAddress":"10.0.0.{number % 200}","eventID":"{number:032x}","eventType":"AwsApiCall",'
+            f'"managementEvent":true,"recipientAccountId":"{ACCOUNT}","eventCategory":"Management"}}\n'
+        ).encode()
+
+
+def now():
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def piped(highwater, root, seeded, dead):
+    """What standard input has brought outlasts reloads and a signal, in spite of a receiver that is down and of a
+    snapshot that cannot be written; and where it is lost, that is told."""
+    folder = os.path.join(root, "piped")
+    state, config, log = (os.path.join(folder, name) for name in ("state", "highwater.toml", "watch.log"))
+    # With insights that the dead receiver has not taken.
+    shutil.copytree(seeded, state)
+    watch = [highwater, "watch", "-", "--config", config, "--state", state, "--status", f"127.0.0.1:{free_port()}"]
+
+    def configure(comment):
+        with open(config + ".new", "w") as file:
+            file.write(f"# {comment}\n{dead}")
+        os.replace(config + ".new", config)
+
+    configure("first")
+    # Opened and closed without the receiver: how much was read.
+    plain = [part for part in watch if part not in ("--config", config)]
+
+    def count():
+        subprocess.run(plain, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, timeout=60)
+        return json.load(open(os.path.join(state, "summary.json")))["records"]["read"]
+
+    before = count()
+    # A folder where the snapshot should be written: like a disk that has room for the journal, and not for the state.
+    os.mkdir(os.path.join(state, ".snapshot.partial"))
+    process = subprocess.Popen(watch, stdin=subprocess.PIPE, stderr=open(log, "wb"), bufsize=0)
+    said = lambda text: open(log).read().count(text)
+    sent, stamp, block = 0, now(), list(lines(120_000, now()))
+    for turn in range(2):
+        configure(f"turn {turn}")
+        while said("a new configuration") <= turn:
+            assert process.poll() is None, f"it ended with {process.returncode}; see {log}"
+            part = block[sent % len(block) :][:200]
+            process.stdin.write(b"".join(part))
+            sent += len(part)
+            time.sleep(0.002)
+    rest = list(lines(60_000, stamp))
+    process.stdin.write(b"".join(rest))
+    sent += len(rest)
+    # All of it is read once the pipe is empty, and most of it is on its way to the journal.
+    while struct.unpack("i", fcntl.ioctl(process.stdin, termios.FIONREAD, b"    "))[0] > 0:
+        pass
+    process.terminate()
+    assert process.wait(timeout=25) == 0, f"status {process.returncode}; see {log}"
+    assert said("its journal stands for it") == 3, log
+    os.rmdir(os.path.join(state, ".snapshot.partial"))
+    after = count()
+    assert after - before == sent, f"of {sent} events sent {after - before} were read; see {log}"
+    print(f"piped: {sent} events through two reloads, a dead receiver and a signal")
+
+    # A file may not grow any more: what came is nowhere but in memory.
+    full = os.path.join(folder, "full")
+    watch = [highwater, "watch", "-", "--state", full, "--status", f"127.0.0.1:{free_port()}"]
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 14, 1 << 14))
+    process = subprocess.Popen(
+        watch, stdin=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=limit, restore_signals=False
+    )
+    process.stdin.write(b"".join(list(lines(5_000, stamp))))
+    process.stdin.flush()
+    time.sleep(1)
+    process.terminate()
+    told = process.communicate(timeout=25)[1].decode()
+    assert process.returncode == 1 and "standard input brought since the one before is lost" in told, told
+    print("piped: what is lost is told")
+
+
+class Stalled(http.server.BaseHTTPRequestHandler):
+    """Passes requests on; but the answer to the first piece of the journal that is longer than a little is kept back, and
+    once it is `dead` nothing is answered at all."""
+
+    protocol_version = "HTTP/1.1"
+    backend, dead, held = 0, threading.Event(), []
+    released = threading.Event()
+
+    def forward(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if Stalled.dead.is_set():
+            Stalled.released.wait()
+        skipped = ("connection", "transfer-encoding", "content-length", "date", "server")
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in skipped}
+        connection = http.client.HTTPConnection("127.0.0.1", Stalled.backend, timeout=60)
+        connection.request(self.command, self.path, body or None, headers)
+        answer = connection.getresponse()
+        status, content = answer.status, answer.read()
+        if self.command == "PUT" and "/journal-" in self.path and body and not Stalled.held:
+            Stalled.held.append(self.path)
+            Stalled.released.wait()
+        self.send_response(status)
+        for name, value in answer.getheaders():
+            if name.lower() not in skipped:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = forward
+
+    def log_message(self, *_):
+        pass
+
+
+def signalled(highwater, root):
+    """A signal is heard at once before anything was taken in, and in time while a bucket does not answer."""
+    boto3.client("s3").create_bucket(Bucket="stalled")
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stalled)
+    server.daemon_threads, server.handle_error = True, lambda *_: None
+    Stalled.backend = int(os.environ["AWS_ENDPOINT_URL"].rsplit(":", 1)[1])
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    environment = dict(os.environ, AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.server_port}")
+    log = os.path.join(root, "signalled.log")
+
+    def start(name, *more):
+        state = os.path.join(root, name)
+        watch = [highwater, "watch", "-", "--state", state, "--status", f"127.0.0.1:{free_port()}", *more]
+        return subprocess.Popen(watch, stdin=subprocess.PIPE, stderr=open(log, "ab"), env=environment, bufsize=0)
+
+    def ended(process, status, within_s):
+        began = time.time()
+        process.terminate()
+        assert process.wait(timeout=60) == status, f"status {process.returncode}; see {log}"
+        assert time.time() - began < within_s, f"it took {time.time() - began:.1f} s; see {log}"
+
+    # The directory is somebody else's for a moment, and it waits.
+    os.mkdir(os.path.join(root, "signalled-0"))
+    with open(os.path.join(root, "signalled-0", "lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        process = start("signalled-0")
+        time.sleep(1)
+        ended(process, 0, 1)
+
+    mirror = ["--mirror", "s3://stalled/one"]
+    process = start("signalled-1", *mirror)
+    time.sleep(3)
+    process.stdin.write(b"".join(lines(500, now())))
+    while not Stalled.held:
+        assert process.poll() is None, log
+        time.sleep(0.05)
+    # The piece is there, but nobody has heard so; meanwhile the journal becomes longer.
+    process.stdin.write(b"".join(lines(700, now())))
+    time.sleep(0.5)
+    ended(process, 0, 17)
+    assert "another sidecar" not in open(log).read(), log
+    Stalled.released.set()
+    process = start("signalled-2", *mirror)
+    assert process.communicate(timeout=60) and process.returncode == 0, log
+    records = json.load(open(os.path.join(root, "signalled-2", "summary.json")))["records"]
+    assert records["read"] == 1_200, records
+
+    process = start("signalled-3", *mirror)
+    time.sleep(3)
+    Stalled.released.clear()
+    Stalled.dead.set()
+    process.stdin.write(b"".join(lines(900, now())))
+    time.sleep(1)
+    ended(process, 1, 17)
+    assert "standard input brought since the one before is lost" in open(log).read(), log
+    # Nothing of the bucket is known yet.
+    process = start("signalled-4", *mirror)
+    time.sleep(1)
+    ended(process, 0, 1)
+    Stalled.released.set()
+    server.shutdown()
+    print("signalled: heard in time, whatever does not answer")
 
 
 class Lossy(http.server.BaseHTTPRequestHandler):
@@ -314,14 +504,23 @@ def moved(highwater, root, keys, expected, chance):
         sqs.send_message(QueueUrl=queue, MessageBody=message("trail", key, 0))
     mute = ["mute", "--api", "nothing:AtAll", "--until", "1h", "--reason", "CHG-123", "--state", new]
     subprocess.run([highwater, *mute], check=True, stdout=subprocess.DEVNULL)
+    # What else people keep in the directory stays there, and what they keep elsewhere is not overwritten.
+    for name in ("highwater.toml", "slack-token"):
+        with open(os.path.join(new, name), "w") as file:
+            file.write("secret")
     status = process.wait(timeout=240)
     assert status == 0, f"exit status {status}; see {log.name}"
+    found = s3.list_objects_v2(Bucket="states", Prefix="one/notes/")
+    notes = sorted(found["Key"].removeprefix("one/notes/") for found in found["Contents"])
+    assert notes == ["mutes.json"], notes
+    s3.put_object(Bucket="states", Key="one/notes/slack-token", Body=b"of another machine")
     assert old.wait(timeout=30) == 1, "the older one goes on writing"
     assert b"another sidecar has taken over" in open(log.name, "rb").read()
     last = os.path.join(root, "machine-last")
     process = start(last)
     assert process.wait(timeout=240) == 0, log.name
     listed = subprocess.run([highwater, "mute", "--list", "--state", last], capture_output=True, text=True, check=True)
+    assert not os.path.exists(os.path.join(last, "slack-token"))
     assert "CHG-123" in listed.stdout, f"what people muted has not moved: {listed.stdout}"
     if open(os.path.join(last, "insights.jsonl"), "rb").read() != expected:
         sys.exit(f"{last}/insights.jsonl differs from that of a scan")
@@ -430,6 +629,7 @@ def main():
         sys.exit(f"{listed}/insights.jsonl differs from that of a scan")
     print("listed: the same insights")
     moved(arguments.highwater, root, objects(trail), expected, chance)
+    signalled(arguments.highwater, root)
     server.stop()
 
 
