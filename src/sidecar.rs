@@ -306,6 +306,8 @@ fn run(
         }
     }
     drop(feeds);
+    // One that never works is seen to grow old, also where nothing is ever committed.
+    status.update(|figures| figures.drained_s = known.iter().map(|source| (source.name.clone(), None)).collect());
     status.set_ready(true);
     tell_manager(NotifyState::Ready);
 

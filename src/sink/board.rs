@@ -212,6 +212,9 @@ impl Board {
     /// Notes a record. One that is not wanted counts only where its incident is known: an end belongs to its start.
     pub fn take(&mut self, record: &TrailRecord, wanted: bool, per_hour: Option<u32>, now_s: i64) {
         let member = Member::of(record);
+        if !member.provisional && member.end_s.is_none() {
+            self.adopt(&member);
+        }
         let key = member.incident_id.clone().unwrap_or_else(|| member.shared_event_id.clone());
         let with_member =
             |thread: &Thread| thread.members.iter().any(|known| known.shared_event_id == member.shared_event_id);
@@ -222,7 +225,8 @@ impl Board {
             _ => return,
         };
         let thread = &mut self.threads[place];
-        if !thread.keys.contains(&key) && (thread.is_digest || thread.keys.is_empty()) {
+        // A known member may turn out to belong to another incident than its early word said; a digest counts by keys.
+        if !thread.keys.contains(&key) && (known.is_some() != thread.is_digest || thread.keys.is_empty()) {
             thread.keys.push(key);
         }
         match thread.members.iter().position(|known| known.shared_event_id == member.shared_event_id) {
@@ -246,6 +250,26 @@ impl Board {
             }
         }
         (thread.changed, thread.changed_s) = (true, now_s);
+    }
+
+    /// Of an early word whose process ended before it could say what became of it: the final start is of the same
+    /// series, and may have found another minute, and so another ID.
+    fn adopt(&mut self, start: &Member) {
+        let members = self.threads.iter().flat_map(|thread| thread.members.iter());
+        if members.into_iter().any(|known| known.shared_event_id == start.shared_event_id) {
+            return;
+        }
+        let mut members = self.threads.iter_mut().flat_map(|thread| thread.members.iter_mut());
+        let early = members.find(|early| {
+            early.provisional
+                && !early.withdrawn
+                && (early.start_s - start.start_s).abs() <= HOUR_S
+                && (&early.api, &early.account, &early.region) == (&start.api, &start.account, &start.region)
+                && (&early.insight_type, &early.error_code) == (&start.insight_type, &start.error_code)
+        });
+        if let Some(early) = early {
+            start.shared_event_id.clone_into(&mut early.shared_event_id);
+        }
     }
 
     /// A new thread, or the digest of what is too much for this hour.
@@ -415,6 +439,26 @@ mod tests {
         assert_eq!(told(&mut board, None, NOW_S), [("left".to_owned(), 1, false)]);
         board.expire(NOW_S + 3 * 86_400);
         assert_eq!(told(&mut board, None, NOW_S), [("left".to_owned(), 1, true)]);
+    }
+
+    #[test]
+    fn an_early_word_that_a_kill_left_behind_becomes_what_its_series_said_in_the_end() {
+        let mut early = record();
+        early.highwater.as_mut().expect("ours").provisional = true;
+        let mut board = Board::default();
+        board.take(&other(early, "early", Some("early")), true, None, NOW_S);
+        assert_eq!(told(&mut board, None, NOW_S), [("early".to_owned(), 1, false)]);
+        let mut elsewhere = record();
+        elsewhere.aws_region = "eu-west-1".to_owned();
+        board.take(&other(elsewhere, "elsewhere", Some("elsewhere")), true, None, NOW_S);
+        assert_eq!(told(&mut board, None, NOW_S), [("elsewhere".to_owned(), 1, false)]);
+        board.take(&other(record(), "final", Some("joined")), true, None, NOW_S);
+        assert_eq!(told(&mut board, None, NOW_S), [("early".to_owned(), 1, false)]);
+        // The incident that it turned out to be of is known under its thread.
+        board.take(&other(record(), "second", Some("joined")), true, None, NOW_S);
+        assert_eq!(told(&mut board, None, NOW_S), [("early".to_owned(), 2, false)]);
+        board.expire(NOW_S + 3 * 86_400);
+        assert_eq!(told(&mut board, None, NOW_S), []);
     }
 
     #[test]
