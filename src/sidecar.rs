@@ -512,7 +512,11 @@ fn take(watch: &mut Watch, source: &mut Known, feed: Feed, status: &Status) -> u
             watch.park(&name, reason);
             source.tickets.push(ticket);
         }
-        Feed::Drained { second } => (source.drained_s, source.newest) = (Some(second), watch.newest()),
+        Feed::Drained { second } => {
+            // A past that is handed over day by day is complete up to that day, whatever others have handed over.
+            let newest = watch.newest().map(|newest| newest.min(Minute::of_second(second)));
+            (source.drained_s, source.newest) = (Some(second), newest);
+        }
         Feed::Ended => (source.drained_s, source.newest) = (Some(i64::MAX), watch.newest()),
     }
     0

@@ -336,8 +336,8 @@ pub fn backoff(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::super::stand_in::StandIn;
     use super::*;
+    use crate::source::stand_in::StandIn;
 
     fn object(key: &str) -> S3Object {
         S3Object { bucket: "b".to_owned(), key: key.to_owned(), region: None }

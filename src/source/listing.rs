@@ -260,8 +260,8 @@ mod tests {
     use tokio::sync::mpsc;
     use tokio_util::sync::CancellationToken;
 
-    use super::super::stand_in::StandIn;
     use super::*;
+    use crate::source::stand_in::StandIn;
 
     #[test]
     fn a_url_names_bucket_and_prefix() {

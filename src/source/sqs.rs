@@ -358,8 +358,8 @@ mod tests {
     use tokio::sync::mpsc;
     use tokio_util::sync::CancellationToken;
 
-    use super::super::stand_in::StandIn;
     use super::*;
+    use crate::source::stand_in::StandIn;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn what_nobody_takes_in_is_not_fetched() {
