@@ -526,7 +526,7 @@ impl Detector {
         let dead = self.series.iter().filter(|series| series.is_forgotten(now)).count();
         let many_dead = dead * 4 > called;
         if many_dead || (self.series.len() - called) * 4 > called {
-            let is_alive = |series: &Series| !series.is_new() && !(many_dead && series.is_forgotten(now));
+            let is_alive = |series: &Series| !(series.is_new() || many_dead && series.is_forgotten(now));
             let alive: Vec<bool> = self.series.iter().map(is_alive).collect();
             self.keep(&alive);
         }

@@ -92,7 +92,7 @@ impl Sqs {
                         let receipts = state.settle(&tickets);
                         state.deleting.spawn(self.delete(receipts));
                     }
-                    None => return,
+                    None => break,
                 },
                 Some(done) = tasks.join_next() => {
                     if let Ok(number) = done
@@ -140,7 +140,7 @@ impl Sqs {
                 match line.feeds.try_send((line.source, Feed::Drained { second })) {
                     Ok(()) => told = second,
                     Err(TrySendError::Full(_)) => {}
-                    Err(TrySendError::Closed(_)) => return,
+                    Err(TrySendError::Closed(_)) => break,
                 }
             }
         }

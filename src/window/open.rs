@@ -707,7 +707,7 @@ mod tests {
         for aside in [false, true] {
             let (mut alike, mut apart) = (fresh(aside), fresh(aside));
             for place in 0..2_000 {
-                let mut one = |open: &mut Open, session: &str| {
+                let one = |open: &mut Open, session: &str| {
                     let mut tally = Tally::default();
                     let event = Event { event_time_s: 1_700_000_000 + place / 100 * 60, session, ..plain() };
                     tally.add(&event);
