@@ -43,6 +43,11 @@ impl Detector {
         Ok(all.insights)
     }
 
+    /// Open rows that looks have gone through so far.
+    pub fn looked_through(&self) -> u64 {
+        self.open.looked_through()
+    }
+
     /// Whether an API's open minutes, who called left aside, are worth a closer look: with thousands of events a second
     /// hardly any are. Too many rows (duplicates, reads) can only say yes too often.
     fn may_alarm(&mut self, api: &[String; 5]) -> bool {

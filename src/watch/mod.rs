@@ -87,7 +87,7 @@ fn open_share(memory: u64) -> u64 {
     memory.saturating_sub(MEMORY_FIXED) / 2
 }
 
-/// So many open rows may be looked through with each commit.
+/// So many open rows may be looked through for each commit, on average.
 const LOOK_ROWS: u64 = 2_500_000;
 
 /// So many rows are closed at once, however far the frontier goes: closing takes a hundred bytes a row.
@@ -196,9 +196,10 @@ pub struct Watch {
     /// In force since the last commit, and from the next one on.
     mutes: Mutes,
     fresh_mutes: Option<Mutes>,
-    /// APIs that were called since the last look at what is open, and the rows that looking may cost by now.
+    /// APIs that were called since the last look at what is open, and the rows that it went through beyond what its
+    /// commits may.
     touched: BTreeSet<[String; 5]>,
-    look_rows: u64,
+    look_debt: u64,
     /// What muted a start, by the ID that it shares with its end.
     muted: BTreeMap<String, String>,
     accounts: BTreeMap<(String, String), Span>,
@@ -443,19 +444,20 @@ impl Watch {
         !self.touched.is_empty()
     }
 
-    /// Early words of the APIs that were called since the last look. A look goes through the open rows: with millions of
-    /// them not every commit has one, but some that follow each other do.
+    /// Early words of the APIs that were called since the last look. A look goes through the open minutes of those that
+    /// may have something to tell: after one that had to go through millions of rows some commits have none.
     fn look(&mut self) -> Result<Vec<Early>, WatchError> {
         if self.touched.is_empty() {
             return Ok(Vec::new());
         }
-        self.look_rows += LOOK_ROWS;
-        if self.look_rows < self.detector.open_events() {
+        self.look_debt = self.look_debt.saturating_sub(LOOK_ROWS);
+        if self.look_debt > 0 {
             return Ok(Vec::new());
         }
-        self.look_rows = 0;
+        let before = self.detector.looked_through();
         let touched: Vec<[String; 5]> = std::mem::take(&mut self.touched).into_iter().collect();
         let begun = self.detector.peek(&touched).map_err(|source| self.lost_rows(source))?;
+        self.look_debt = self.detector.looked_through() - before;
         Ok(self.early.tell(begun, &self.mutes))
     }
 

@@ -99,7 +99,7 @@ impl Watch {
             mutes: Mutes::default(),
             fresh_mutes: None,
             touched: BTreeSet::new(),
-            look_rows: 0,
+            look_debt: 0,
             muted: BTreeMap::new(),
             accounts: BTreeMap::new(),
             told: 0,

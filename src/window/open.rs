@@ -146,6 +146,8 @@ pub struct Open {
     counts: Option<Vec<Vec<OpenMinute>>>,
     /// How many minutes stand in `counts`, and how many of its lists hold any.
     counted: (usize, usize),
+    /// Rows that looks have gone through so far.
+    looked_through: u64,
 }
 
 /// Fewer names are not worth throwing away.
@@ -369,9 +371,10 @@ impl Open {
         }
         let wanted: Vec<bool> = self.kinds.iter().map(|kind| wanted[kind.api as usize]).collect();
         let mut named = Named::of(self);
-        let mut rows = Vec::new();
+        let (mut rows, mut looked_through) = (Vec::new(), 0);
         if wanted.contains(&true) {
             for (minute, bag) in self.minutes.iter().filter(|(minute, _)| minutes.contains(minute)) {
+                looked_through += bag.len() as u64;
                 bag.each(self.aside.as_ref(), |row| {
                     if wanted[row.kind as usize] {
                         rows.push(named.row(*minute, row));
@@ -380,7 +383,13 @@ impl Open {
             }
         }
         let (apis, callers) = named.names();
+        self.looked_through += looked_through;
         Ok(Closed::from_rows(apis, callers, rows))
+    }
+
+    /// Rows that [`Open::peek`] has gone through so far: what looking costs.
+    pub fn looked_through(&self) -> u64 {
+        self.looked_through
     }
 
     /// Takes out all minutes before `frontier`, without duplicates, in an order that depends on the events alone. Minutes
@@ -436,7 +445,7 @@ impl Open {
         let minutes = std::mem::take(&mut self.minutes);
         let counts = self.counts.is_some().then(Vec::new);
         let mut aside = self.aside.take();
-        let mut fresh = Open { counts, ..Open::default() };
+        let mut fresh = Open { counts, looked_through: self.looked_through, ..Open::default() };
         let mut renamed = vec![u32::MAX; self.kinds.len()];
         let mut rename = |minute: u32, row: &mut Slim| {
             let place = &mut renamed[row.kind as usize];
