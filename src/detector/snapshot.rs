@@ -15,7 +15,7 @@ use crate::judge::{Model, Reached};
 use crate::window::{FrameReader, Frames};
 
 /// Raised with every change of what is stored.
-const VERSION: u32 = 11;
+const VERSION: u32 = 12;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]

@@ -5,6 +5,7 @@
 mod aside;
 mod dictionary;
 mod frames;
+mod kinds;
 mod open;
 
 use std::cmp::Ordering;

@@ -3,16 +3,14 @@
 //! no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::BuildHasher;
 use std::io::{self, Read, Write};
 
-use foldhash::quality::FixedState;
-use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
 use super::aside::{Aside, Shelf};
 use super::frames::{FrameReader, Frames};
-use super::{Attribute, CALLER_FIELDS, Closed, Dictionary, EventId, HASH_SEED, Row, Tally};
+use super::kinds::{Kind, Kinds, Named};
+use super::{Attribute, Closed, EventId, Row, Tally};
 use crate::event::Minute;
 
 /// 64 bits of the event ID's 128, for they only have to tell the events of one minute and API apart: of a million, two
@@ -38,13 +36,11 @@ pub(super) struct Slim {
     pub(super) id: ShortId,
 }
 
-/// What many rows have in common.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-struct Kind {
-    api: u32,
-    caller: u32,
-    addendum: bool,
-    read_only: bool,
+impl Slim {
+    fn full(&self, minute: u32, named: &mut Named) -> Row {
+        let Kind { api, caller, addendum, read_only } = named.kind(self.kind);
+        Row { api, minute, event_id: long(self.id), addendum, read_only, caller }
+    }
 }
 
 /// Rows come in pieces of this many, so that a minute that grows is never copied and what one minute gives back fits
@@ -126,16 +122,7 @@ impl OpenMinute {
 
 #[derive(Default)]
 pub struct Open {
-    apis: Dictionary<5>,
-    callers: Dictionary<CALLER_FIELDS>,
-    kinds: Vec<Kind>,
-    /// Numbers of kinds.
-    table: HashTable<u32>,
-    /// By number of the kind: open rows of it. By number of the caller: kinds that have any.
-    kind_rows: Vec<u32>,
-    caller_kinds: Vec<u32>,
-    /// About how much memory the kinds and callers of open rows take.
-    named_bytes: usize,
+    kinds: Kinds,
     minutes: BTreeMap<u32, Bag>,
     rows: usize,
     aside: Option<Aside>,
@@ -157,10 +144,6 @@ const CLOSED_MIN: usize = 65_536;
 const BYTES_PER_ROW: usize = size_of::<Slim>();
 const BYTES_PER_COUNT: usize = size_of::<OpenMinute>() * 9 / 8;
 const BYTES_PER_API: usize = 96;
-
-/// A kind, and a caller beside its text: what is kept of them, and their places in the tables.
-const BYTES_PER_KIND: usize = size_of::<Kind>() + 10;
-const BYTES_PER_CALLER: usize = 30;
 
 impl Open {
     /// Puts rows aside. Before there are any. To close minutes, [`Open::recall`] them first.
@@ -204,7 +187,7 @@ impl Open {
             None => self.rows,
         };
         // Half as much again: names that no row needs any more stay until they are so many.
-        let names = self.named_bytes + self.named_bytes / 2;
+        let names = self.kinds.bytes() + self.kinds.bytes() / 2;
         (rows * BYTES_PER_ROW + minutes * BYTES_PER_COUNT + apis * BYTES_PER_API + names) as u64
     }
 
@@ -239,71 +222,21 @@ impl Open {
         Some(Minute(i64::from(*minute) + 1))
     }
 
-    fn kind(&mut self, kind: Kind) -> u32 {
-        let hasher = FixedState::with_seed(HASH_SEED);
-        let hashed = hasher.hash_one(kind);
-        let kinds = &self.kinds;
-        if let Some(&id) = self.table.find(hashed, |&id| kinds[id as usize] == kind) {
-            return id;
-        }
-        let id = self.kinds.len() as u32;
-        self.kinds.push(kind);
-        self.kind_rows.push(0);
-        if self.caller_kinds.len() < self.callers.len() {
-            self.caller_kinds.resize(self.callers.len(), 0);
-        }
-        let kinds = &self.kinds;
-        self.table.insert_unique(hashed, id, |&other| hasher.hash_one(kinds[other as usize]));
-        id
-    }
-
     fn push(&mut self, minute: u32, row: Slim) {
         self.minutes.entry(minute).or_default().push(row, self.aside.as_mut());
         self.rows += 1;
-        self.name(row.kind);
+        self.kinds.add(row.kind);
         if self.counts.is_some() {
             self.count(minute, row.kind);
         }
     }
 
-    fn bytes_of_caller(&self, caller: u32) -> usize {
-        BYTES_PER_CALLER + self.callers.get(caller).iter().map(|field| field.len()).sum::<usize>()
-    }
-
-    /// A row more of a kind.
-    fn name(&mut self, kind: u32) {
-        let rows = &mut self.kind_rows[kind as usize];
-        *rows += 1;
-        if *rows == 1 {
-            let caller = self.kinds[kind as usize].caller;
-            self.named_bytes += BYTES_PER_KIND;
-            self.caller_kinds[caller as usize] += 1;
-            if self.caller_kinds[caller as usize] == 1 {
-                self.named_bytes += self.bytes_of_caller(caller);
-            }
-        }
-    }
-
-    /// A row less.
-    fn unname(&mut self, kind: u32) {
-        let rows = &mut self.kind_rows[kind as usize];
-        *rows -= 1;
-        if *rows == 0 {
-            let caller = self.kinds[kind as usize].caller;
-            self.named_bytes -= BYTES_PER_KIND;
-            self.caller_kinds[caller as usize] -= 1;
-            if self.caller_kinds[caller as usize] == 0 {
-                self.named_bytes -= self.bytes_of_caller(caller);
-            }
-        }
-    }
-
     fn count(&mut self, minute: u32, kind: u32) {
         let Some(counts) = &mut self.counts else { return };
-        let Kind { api, caller, .. } = self.kinds[kind as usize];
-        let failed = !self.callers.get(caller)[Attribute::ErrorCode as usize].is_empty();
+        let Kind { api, caller, .. } = self.kinds.get(kind);
+        let failed = !self.kinds.callers.get(caller)[Attribute::ErrorCode as usize].is_empty();
         if counts.len() <= api as usize {
-            counts.resize_with(self.apis.len().max(api as usize + 1), Vec::new);
+            counts.resize_with(self.kinds.apis.len().max(api as usize + 1), Vec::new);
         }
         let minutes = &mut counts[api as usize];
         self.counted.1 += usize::from(minutes.is_empty());
@@ -321,13 +254,14 @@ impl Open {
 
     /// Adds all of a tally.
     pub fn merge(&mut self, tally: Tally) {
-        let apis: Vec<u32> = (0..tally.apis.len() as u32).map(|id| self.apis.intern(&tally.apis.get(id))).collect();
+        let kinds = &mut self.kinds;
+        let apis: Vec<u32> = (0..tally.apis.len() as u32).map(|id| kinds.apis.intern(&tally.apis.get(id))).collect();
         let callers: Vec<u32> =
-            (0..tally.callers.len() as u32).map(|id| self.callers.intern(&tally.callers.get(id))).collect();
+            (0..tally.callers.len() as u32).map(|id| kinds.callers.intern(&tally.callers.get(id))).collect();
         for (_, rows) in tally.hours {
             for Row { api, minute, event_id, addendum, read_only, caller } in rows {
                 let (api, caller) = (apis[api as usize], callers[caller as usize]);
-                let kind = self.kind(Kind { api, caller, addendum, read_only });
+                let kind = self.kinds.number(Kind { api, caller, addendum, read_only });
                 self.push(minute, Slim { kind, id: short(event_id) });
             }
         }
@@ -336,7 +270,7 @@ impl Open {
     /// The open minutes of an API, in the order of time.
     pub fn minutes_of(&mut self, api: &[&str; 5]) -> &[OpenMinute] {
         self.count_all();
-        let api = self.apis.intern(api) as usize;
+        let api = self.kinds.apis.intern(api) as usize;
         self.counts.as_ref().and_then(|counts| counts.get(api)).map_or(&[], Vec::as_slice)
     }
 
@@ -355,14 +289,14 @@ impl Open {
 
     /// The minutes of some APIs as they stand, which may still grow. What is here stays here.
     pub fn peek(&mut self, apis: &[[String; 5]]) -> io::Result<Closed> {
-        let mut wanted = vec![false; self.apis.len()];
+        let mut wanted = vec![false; self.kinds.apis.len()];
         // Where nobody has asked for counts, any minute may hold them.
         let mut minutes: BTreeSet<u32> = match &self.counts {
             Some(_) => BTreeSet::new(),
             None => self.minutes.keys().copied().collect(),
         };
         for api in apis {
-            let id = self.apis.intern(&api.each_ref().map(String::as_str)) as usize;
+            let id = self.kinds.apis.intern(&api.each_ref().map(String::as_str)) as usize;
             if let Some(wanted) = wanted.get_mut(id) {
                 *wanted = true;
             }
@@ -370,14 +304,14 @@ impl Open {
             minutes.extend(counts.into_iter().flatten().map(|open| open.minute));
         }
         let wanted: Vec<bool> = self.kinds.iter().map(|kind| wanted[kind.api as usize]).collect();
-        let mut named = Named::of(self);
+        let mut named = Named::of(&self.kinds);
         let (mut rows, mut looked_through) = (Vec::new(), 0);
         if wanted.contains(&true) {
             for (minute, bag) in self.minutes.iter().filter(|(minute, _)| minutes.contains(minute)) {
                 looked_through += bag.len() as u64;
                 bag.each(self.aside.as_ref(), |row| {
                     if wanted[row.kind as usize] {
-                        rows.push(named.row(*minute, row));
+                        rows.push(row.full(*minute, &mut named));
                     }
                 })?;
             }
@@ -402,13 +336,13 @@ impl Open {
         let count: usize = taken.values().map(Bag::len).sum();
         self.rows -= count;
         self.closed += count;
-        taken.values().flat_map(|bag| bag.pieces.iter().flatten()).for_each(|row| self.unname(row.kind));
+        taken.values().flat_map(|bag| bag.pieces.iter().flatten()).for_each(|row| self.kinds.remove(row.kind));
         let mut rows = Vec::with_capacity(count);
-        let mut named = Named::of(self);
+        let mut named = Named::of(&self.kinds);
         for (minute, bag) in taken {
             // Piece by piece, so that what is closed is not held twice.
             for piece in bag.pieces {
-                rows.extend(piece.iter().map(|row| named.row(minute, row)));
+                rows.extend(piece.iter().map(|row| row.full(minute, &mut named)));
             }
         }
         let (apis, callers) = named.names();
@@ -432,12 +366,8 @@ impl Open {
 
     fn has_names_to_forget(&self) -> bool {
         // Where the same APIs are called again and again there is nothing to gain.
-        let has_grown = self.names() > self.kept + self.kept / 2;
+        let has_grown = self.kinds.names() > self.kept + self.kept / 2;
         self.closed > (self.rows / 2).max(CLOSED_MIN) && has_grown || self.rows == 0
-    }
-
-    fn names(&self) -> usize {
-        self.apis.len() + self.callers.len() + self.kinds.len()
     }
 
     /// Keeps only the names that an open row needs.
@@ -450,14 +380,11 @@ impl Open {
         let mut rename = |minute: u32, row: &mut Slim| {
             let place = &mut renamed[row.kind as usize];
             if *place == u32::MAX {
-                let kind = self.kinds[row.kind as usize];
-                let api = fresh.apis.intern(&self.apis.get(kind.api));
-                let caller = fresh.callers.intern(&self.callers.get(kind.caller));
-                *place = fresh.kind(Kind { api, caller, ..kind });
+                *place = fresh.kinds.take_over(&self.kinds, row.kind);
             }
             row.kind = *place;
             fresh.rows += 1;
-            fresh.name(row.kind);
+            fresh.kinds.add(row.kind);
             fresh.count(minute, row.kind);
         };
         let mut kept = BTreeMap::new();
@@ -472,17 +399,15 @@ impl Open {
             bag.pieces.iter_mut().flatten().for_each(|row| rename(minute, row));
             kept.insert(minute, bag);
         }
-        (fresh.minutes, fresh.aside, fresh.kept) = (kept, aside, fresh.names());
+        (fresh.minutes, fresh.aside, fresh.kept) = (kept, aside, fresh.kinds.names());
         *self = fresh;
         Ok(())
     }
 
     /// All of it, for a snapshot.
     pub fn write(&self, to: &mut Frames<impl Write>) -> io::Result<()> {
-        to.put(&(self.apis.len(), self.callers.len(), self.minutes.len()))?;
-        (0..self.apis.len() as u32).try_for_each(|id| to.put(&self.apis.get(id)))?;
-        (0..self.callers.len() as u32).try_for_each(|id| to.put(&self.callers.get(id)))?;
-        to.put(&self.kinds)?;
+        self.kinds.write(to)?;
+        to.put(&self.minutes.len())?;
         for (minute, bag) in &self.minutes {
             to.put(&(minute, bag.aside.len() + bag.pieces.len()))?;
             for &place in &bag.aside {
@@ -495,68 +420,20 @@ impl Open {
 
     /// Takes what was written; nothing is in it yet.
     pub fn read<R: Read>(&mut self, from: &mut FrameReader<R>) -> io::Result<()> {
-        let damaged = || io::Error::from(io::ErrorKind::InvalidData);
-        let (apis, callers, minutes): (usize, usize, usize) = from.take()?;
-        for _ in 0..apis {
-            self.apis.intern(&from.take::<[String; 5]>()?.each_ref().map(String::as_str));
-        }
-        for _ in 0..callers {
-            self.callers.intern(&from.take::<[String; CALLER_FIELDS]>()?.each_ref().map(String::as_str));
-        }
-        for kind in from.take::<Vec<Kind>>()? {
-            if kind.api as usize >= self.apis.len() || kind.caller as usize >= self.callers.len() {
-                return Err(damaged());
-            }
-            self.kind(kind);
-        }
+        self.kinds.read(from)?;
+        let minutes: usize = from.take()?;
         for _ in 0..minutes {
             let (minute, pieces): (u32, usize) = from.take()?;
             for _ in 0..pieces {
                 for row in from.take::<Vec<Slim>>()? {
                     if row.kind as usize >= self.kinds.len() {
-                        return Err(damaged());
+                        return Err(io::ErrorKind::InvalidData.into());
                     }
                     self.push(minute, row);
                 }
             }
         }
         Ok(())
-    }
-}
-
-/// Some rows with names of their own: only those that they need.
-struct Named<'a> {
-    apis: &'a Dictionary<5>,
-    callers: &'a Dictionary<CALLER_FIELDS>,
-    kinds: &'a [Kind],
-    /// By number of the kind: the numbers in `names`.
-    known: Vec<(u32, u32)>,
-    names: (Dictionary<5>, Dictionary<CALLER_FIELDS>),
-}
-
-impl<'a> Named<'a> {
-    fn of(open: &'a Open) -> Named<'a> {
-        Named {
-            apis: &open.apis,
-            callers: &open.callers,
-            kinds: &open.kinds,
-            known: vec![(u32::MAX, 0); open.kinds.len()],
-            names: Default::default(),
-        }
-    }
-
-    fn row(&mut self, minute: u32, row: &Slim) -> Row {
-        let Kind { api, caller, addendum, read_only } = self.kinds[row.kind as usize];
-        let known = &mut self.known[row.kind as usize];
-        if known.0 == u32::MAX {
-            let (apis, callers) = &mut self.names;
-            *known = (apis.intern(&self.apis.get(api)), callers.intern(&self.callers.get(caller)));
-        }
-        Row { api: known.0, minute, event_id: long(row.id), addendum, read_only, caller: known.1 }
-    }
-
-    fn names(self) -> (Dictionary<5>, Dictionary<CALLER_FIELDS>) {
-        self.names
     }
 }
 
@@ -729,13 +606,13 @@ mod tests {
             let half = apart.after_rows(1_000).expect("a step");
             apart.recall(half).expect("rows");
             apart.close_before(half);
-            assert!(apart.named_bytes < 1_100 * 80 && apart.named_bytes > 900 * 40, "{}", apart.named_bytes);
-            let before = apart.named_bytes;
+            assert!(apart.kinds.bytes() < 1_100 * 80 && apart.kinds.bytes() > 900 * 40, "{}", apart.kinds.bytes());
+            let before = apart.kinds.bytes();
             apart.forget_names().expect("rows");
-            assert_eq!(apart.named_bytes, before);
+            assert_eq!(apart.kinds.bytes(), before);
             apart.recall(Minute(i64::MAX)).expect("rows");
             apart.close_before(Minute(i64::MAX));
-            assert_eq!(apart.named_bytes, 0);
+            assert_eq!(apart.kinds.bytes(), 0);
         }
     }
 

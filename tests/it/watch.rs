@@ -739,3 +739,34 @@ fn minutes_with_thousands_of_rows_lie_in_a_file_and_nothing_is_lost() {
         assert!(!names.iter().any(|name| name.starts_with(".tmp")), "{names:?}");
     }
 }
+
+#[test]
+fn rows_that_cannot_be_read_back_end_the_process_and_are_there_again_after_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut watch = open(folder.path()).expect("opened");
+    let line = format!(
+        r#"{{"eventVersion":"1.11","eventTime":"{}","eventSource":"ec2.amazonaws.com","eventName":"RunInstances","awsRegion":"us-east-1","readOnly":false,"eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"000000000001","eventCategory":"Management"}}"#,
+        minute(7)
+    );
+    let bytes = format!("{line}\n").repeat(5_000).into_bytes();
+    watch.take(&Delivery { name: "push".to_owned(), bytes, arrived: minute(9) });
+    watch.commit(None).expect("on the disk");
+    assert_eq!((watch.counters().read, watch.counters().open), (5_000, 5_000));
+    // The disk forgets what lies in the file without a name.
+    let mut emptied = 0;
+    for descriptor in fs::read_dir("/proc/self/fd").expect("descriptors").flatten() {
+        let Ok(target) = fs::read_link(descriptor.path()) else { continue };
+        let target = target.to_string_lossy();
+        if target.starts_with(&*folder.path().to_string_lossy()) && target.ends_with(" (deleted)") {
+            let file = fs::OpenOptions::new().write(true).open(descriptor.path()).expect("opened");
+            file.set_len(0).expect("emptied");
+            emptied += 1;
+        }
+    }
+    assert_eq!(emptied, 1);
+    assert!(matches!(watch.finish(), Err(WatchError::Lost { .. })));
+    drop(watch);
+    let mut watch = open(folder.path()).expect("opened again");
+    watch.finish().expect("finished");
+    assert_eq!((watch.counters().scored, watch.counters().open), (5_000, 0));
+}
