@@ -74,7 +74,7 @@ pub struct Options {
 
 /// What the program takes before it knows anything, and for a moment: code, buffers, minutes that are being closed, a
 /// part of the rates being written.
-const MEMORY_FIXED: u64 = 64 << 20;
+const MEMORY_FIXED: u64 = 80 << 20;
 
 /// An object that was seen, in two trees.
 const BYTES_PER_OBJECT: u64 = 80;
