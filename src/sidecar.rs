@@ -582,7 +582,12 @@ fn commit(
                 status.turn();
                 status.update(|figures| figures.commit_failures += 1);
                 error!(%error, "what was received cannot be put on the disk; nothing more is taken in until it can");
-                std::thread::sleep(wait);
+                outlets.runtime.block_on(async {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                });
                 wait = (wait * 2).min(RETRY_MAX);
                 if stop.is_cancelled() {
                     return Ok(false);

@@ -74,7 +74,7 @@ impl Watch {
         };
         let ends = head.as_ref().map_or([0; 3], |head| [head.insights_end, head.near_end, head.rejects_end]);
         let lines = |name: &str, end: u64| Lines::open(&directory.join(name), end);
-        // It has no name and goes with the process: the journal has its rows too.
+        // It has no name and goes with the process: snapshot and journal have its rows too.
         let aside = tempfile::tempfile_in(directory)
             .map_err(|source| WatchError::Io { path: directory.display().to_string(), source })?;
         detector.put_aside_on(Box::new(aside));
