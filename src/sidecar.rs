@@ -389,6 +389,10 @@ fn run(
         if due || is_idle {
             looked_at = Instant::now();
             let since = waiting_since;
+            if since.is_some() && complete > committed_up_to {
+                // Early words do not wait until minutes are closed.
+                commit(&mut watch, &stop.token, |watch| watch.commit(None), &mut known, &status, &mut outlets)?;
+            }
             commit(&mut watch, &stop.token, |watch| watch.commit(complete), &mut known, &status, &mut outlets)?;
             if let Some(since) = since {
                 status.update(|figures| figures.commit_lag_ms = Some(since.elapsed().as_millis() as u64));
@@ -619,6 +623,13 @@ fn commit(
     outlets.end.send_replace(watch.insights_bytes());
     if let Err(error) = catch_up(outlets.copy.as_mut(), watch) {
         error!(%error, "the copy of the insights cannot be written; trying again with the next commit");
+    }
+    match watch.snapshot_if_due() {
+        Ok(taken) => status.update(|figures| figures.snapshots += u64::from(taken)),
+        Err(lost @ WatchError::Lost { .. }) => return Err(lost.into()),
+        Err(error) => {
+            error!(%error, "the state cannot be written anew; the journal goes on, and it is tried again");
+        }
     }
     Ok(true)
 }

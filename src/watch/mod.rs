@@ -355,7 +355,12 @@ impl Watch {
     /// them goes on from there.
     pub fn finish(&mut self) -> Result<Committed, WatchError> {
         let mut committed = self.commit_up_to(FINISH)?;
-        self.snapshot_if_possible(&mut committed)?;
+        // The journal stands for the state until a snapshot can be written again.
+        match self.take_snapshot() {
+            Ok(()) => committed.snapshot_taken = true,
+            Err(lost @ WatchError::Lost { .. }) => return Err(lost),
+            Err(error) => committed.snapshot_failed = Some(error),
+        }
         Ok(committed)
     }
 
@@ -385,11 +390,17 @@ impl Watch {
         if !insights.is_empty() {
             self.summarise();
         }
-        let mut committed = Committed { insights, early, closed_early, ..Committed::default() };
-        if self.journal.wants_snapshot() {
-            self.snapshot_if_possible(&mut committed)?;
+        Ok(Committed { insights, early, closed_early, ..Committed::default() })
+    }
+
+    /// Writes the whole state anew where replaying the journal would take long by now; whether it did. It takes seconds
+    /// for a large state, so it comes once everybody knows what the last commit said.
+    pub fn snapshot_if_due(&mut self) -> Result<bool, WatchError> {
+        let is_due = self.journal.wants_snapshot();
+        if is_due {
+            self.take_snapshot()?;
         }
-        Ok(committed)
+        Ok(is_due)
     }
 
     /// Takes what is fresh into the journal and the state.
@@ -426,16 +437,6 @@ impl Watch {
         }
         let insights = self.apply(entry, tally)?;
         self.unsaid.extend(insights);
-        Ok(())
-    }
-
-    /// The journal stands for the state until a snapshot can be written again.
-    fn snapshot_if_possible(&mut self, committed: &mut Committed) -> Result<(), WatchError> {
-        match self.take_snapshot() {
-            Ok(()) => committed.snapshot_taken = true,
-            Err(lost @ WatchError::Lost { .. }) => return Err(lost),
-            Err(error) => committed.snapshot_failed = Some(error),
-        }
         Ok(())
     }
 
