@@ -230,7 +230,7 @@ def main():
             used, figures = cpu(), metrics()
             late = figures['highwater_records_total{fate="late"}']
             print(
-                f"{(now - began) / 60:5.1f} min: {(used - last_cpu) / (now - last):.2f} cores, {memory('VmRSS')} MB (peak {memory('VmHWM')}), "
+                f"{(now - began) / 60:5.1f} min: {(used - last_cpu) / (now - last):.2f} cores, {memory('VmRSS')} MiB (peak {memory('VmHWM')}), "
                 f"{figures['highwater_records_open'] / 1e6:.2f} M open, {figures['highwater_series']:.0f} series, "
                 f"{figures['highwater_series_evicted_total']:.0f} evicted, {figures['highwater_closed_early_total']:.0f} early, "
                 f"frontier {figures.get('highwater_frontier_age_seconds', 0):.0f} s behind, commit {figures['highwater_commit_lag_seconds']:.2f} s, "
@@ -241,7 +241,7 @@ def main():
             )
             last, last_cpu = now, used
         time.sleep(max(0.0, 0.2 - (time.time() - now)))
-    print(f"{(cpu() - first_cpu) / (time.time() - began):.3f} cores over all, peak {memory('VmHWM')} MB; longest wait {max(Bursts.took, default=0):.2f} s")
+    print(f"{(cpu() - first_cpu) / (time.time() - began):.3f} cores over all, peak {memory('VmHWM')} MiB; longest wait {max(Bursts.took, default=0):.2f} s")
     journal = sum(os.path.getsize(path) for path in glob.glob(os.path.join(state, "journal-*")))
     with open(f"/proc/{process.pid}/io") as file:
         written = next(int(line.split()[1]) for line in file if line.startswith("write_bytes"))
