@@ -338,27 +338,27 @@ def piped(highwater, root, seeded, dead):
     print("piped: what is lost is told")
 
 
-class Stalled(http.server.BaseHTTPRequestHandler):
-    """Passes requests on; but the answer to the first piece of the journal that is longer than a little is kept back, and
-    once it is `dead` nothing is answered at all."""
+class Passing(http.server.BaseHTTPRequestHandler):
+    """Passes requests on to `backend`; what becomes of the answer is for who comes from it."""
 
     protocol_version = "HTTP/1.1"
-    backend, dead, held = 0, threading.Event(), []
-    released = threading.Event()
+    backend = 0
+
+    def before(self):
+        pass
+
+    def answer(self, body, status, content):
+        return status, content
 
     def forward(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if Stalled.dead.is_set():
-            Stalled.released.wait()
+        self.before()
         skipped = ("connection", "transfer-encoding", "content-length", "date", "server")
         headers = {name: value for name, value in self.headers.items() if name.lower() not in skipped}
-        connection = http.client.HTTPConnection("127.0.0.1", Stalled.backend, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", Passing.backend, timeout=60)
         connection.request(self.command, self.path, body or None, headers)
         answer = connection.getresponse()
-        status, content = answer.status, answer.read()
-        if self.command == "PUT" and "/journal-" in self.path and body and not Stalled.held:
-            Stalled.held.append(self.path)
-            Stalled.released.wait()
+        status, content = self.answer(body, answer.status, answer.read())
         self.send_response(status)
         for name, value in answer.getheaders():
             if name.lower() not in skipped:
@@ -374,14 +374,38 @@ class Stalled(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def passing(handler):
+    """A server of the kind in front of the real one, and the environment in which a sidecar asks it."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    # Who is killed hears no answer.
+    server.daemon_threads, server.handle_error = True, lambda *_: None
+    Passing.backend = int(os.environ["AWS_ENDPOINT_URL"].rsplit(":", 1)[1])
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, dict(os.environ, AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.server_port}")
+
+
+class Stalled(Passing):
+    """The answer to the first piece of the journal that is longer than a little is kept back, and once it is `dead`
+    nothing is answered at all."""
+
+    dead, held = threading.Event(), []
+    released = threading.Event()
+
+    def before(self):
+        if Stalled.dead.is_set():
+            Stalled.released.wait()
+
+    def answer(self, body, status, content):
+        if self.command == "PUT" and "/journal-" in self.path and body and not Stalled.held:
+            Stalled.held.append(self.path)
+            Stalled.released.wait()
+        return status, content
+
+
 def signalled(highwater, root):
     """A signal is heard at once before anything was taken in, and in time while a bucket does not answer."""
     boto3.client("s3").create_bucket(Bucket="stalled")
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stalled)
-    server.daemon_threads, server.handle_error = True, lambda *_: None
-    Stalled.backend = int(os.environ["AWS_ENDPOINT_URL"].rsplit(":", 1)[1])
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    environment = dict(os.environ, AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.server_port}")
+    server, environment = passing(Stalled)
     log = os.path.join(root, "signalled.log")
 
     def start(name, *more):
@@ -438,38 +462,18 @@ def signalled(highwater, root):
     print("signalled: heard in time, whatever does not answer")
 
 
-class Lossy(http.server.BaseHTTPRequestHandler):
-    """Passes requests on, and now and then loses the answers to a few writes in a row: more than the SDK repeats."""
+class Lossy(Passing):
+    """Now and then the answers to a few writes in a row are lost: more than the SDK repeats."""
 
-    protocol_version = "HTTP/1.1"
-    backend, writes, lost = 0, 0, 0
+    writes, lost = 0, 0
 
-    def forward(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        skipped = ("connection", "transfer-encoding", "content-length", "date", "server")
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in skipped}
-        connection = http.client.HTTPConnection("127.0.0.1", Lossy.backend, timeout=60)
-        connection.request(self.command, self.path, body or None, headers)
-        answer = connection.getresponse()
-        status, content = answer.status, answer.read()
+    def answer(self, body, status, content):
         if self.command == "PUT":
             Lossy.writes += 1
             if Lossy.writes % 25 < 5:
                 Lossy.lost += 1
-                status, content = 500, b"<Error><Code>InternalError</Code></Error>"
-        self.send_response(status)
-        for name, value in answer.getheaders():
-            if name.lower() not in skipped:
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
-
-    do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = forward
-
-    def log_message(self, *_):
-        pass
+                return 500, b"<Error><Code>InternalError</Code></Error>"
+        return status, content
 
 
 def moved(highwater, root, keys, expected, chance):
@@ -478,12 +482,7 @@ def moved(highwater, root, keys, expected, chance):
     s3.create_bucket(Bucket="states")
     queue = sqs.create_queue(QueueName="moved")["QueueUrl"]
     log = open(os.path.join(root, "moved.log"), "wb")
-    lossy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Lossy)
-    # Who is killed hears no answer.
-    lossy.handle_error = lambda *_: None
-    Lossy.backend = int(os.environ["AWS_ENDPOINT_URL"].rsplit(":", 1)[1])
-    threading.Thread(target=lossy.serve_forever, daemon=True).start()
-    environment = dict(os.environ, AWS_ENDPOINT_URL=f"http://127.0.0.1:{lossy.server_port}")
+    _, environment = passing(Lossy)
 
     def start(state):
         watch = ["watch", "--sqs", queue, "--state", state, "--mirror", "s3://states/one", "--frontier", "delivery"]

@@ -425,9 +425,20 @@ impl Detector {
         }
         let id = self.keys.len() as u32;
         self.index.insert_unique(hasher.hash_one(key), id, |&id| hasher.hash_one(keys[id as usize]));
-        self.keys.push(key);
-        self.series.push(Series::default());
+        self.push_series(key, Series::default());
         id
+    }
+
+    /// Grows by an eighth: twice the room for hundreds of thousands of series is what all else takes.
+    fn push_series(&mut self, key: Key, series: Series) {
+        const STEP_MIN: usize = 64;
+        if self.series.len() == self.series.capacity() {
+            let step = STEP_MIN.max(self.series.len() / 8);
+            self.keys.reserve_exact(step);
+            self.series.reserve_exact(step);
+        }
+        self.keys.push(key);
+        self.series.push(series);
     }
 
     /// Folds the closed minutes into their series, the series shared out among threads.

@@ -4,11 +4,14 @@
 mod drops;
 mod evidence;
 mod missed;
+mod recent;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use drops::Silence;
+pub(super) use recent::Recent;
+use recent::RecentCalls;
 use serde::{Deserialize, Serialize};
 
 use super::account::Seen;
@@ -19,7 +22,7 @@ use crate::baseline::{Baseline, Peers, Predictive};
 use crate::episode::Episode;
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::{Attributed, BASELINE_DAYS, Direction, Evidence, Insight, Rate, State, baseline_from};
-use crate::judge::{FEATURE_COUNT, Judge, Model, Reached, ShortMinute};
+use crate::judge::{FEATURE_COUNT, Judge, Model, Reached};
 use crate::window::{Attribute, OpenMinute};
 
 /// AWS averages a Start over five minutes.
@@ -71,24 +74,6 @@ pub(super) struct Context<'a> {
     /// Minutes of an incident before it are not learned.
     pub(super) unlearned_until: u32,
 }
-
-/// A caller's calls in a minute of the last hour.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Recent {
-    pub(super) minute: u32,
-    pub(super) caller: Caller,
-    pub(super) count: u32,
-}
-
-/// The same, packed.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-struct ShortRecent {
-    caller: Caller,
-    calls: ShortMinute,
-}
-
-/// In the order of time.
-type RecentCalls = Vec<ShortRecent>;
 
 /// A caller's calls on a day of the last week.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -195,12 +180,13 @@ impl Series {
     /// share of the names.
     pub(super) fn bytes(&self) -> usize {
         const NAMES_PER_CALLER: usize = 16;
-        let callers = self.days.len() + self.recent.as_ref().map_or(0, |recent| recent.len());
+        let recent = self.recent().count();
+        let callers = self.days.len() + recent;
         size_of::<Series>()
             + self.judge.heap_bytes()
             + self.baseline.heap_bytes()
             + self.days.len() * size_of::<Daily>()
-            + self.recent.as_ref().map_or(0, |recent| recent.len()) * size_of::<ShortRecent>()
+            + RecentCalls::bytes_of(recent)
             + callers * NAMES_PER_CALLER
     }
 
@@ -232,13 +218,7 @@ impl Series {
         }
         self.age_callers(minute, context.callers);
         self.last = minute;
-        let recent = self.recent.get_or_insert_default();
-        if recent.len() + cell.callers.len() > recent.capacity() {
-            // Most series are called once an hour or less.
-            recent.reserve_exact(cell.callers.len() + recent.len() / 8);
-        }
-        let short = |&(caller, count): &(Caller, u32)| ShortRecent { caller, calls: ShortMinute::new(minute, count) };
-        recent.extend(cell.callers.iter().map(short));
+        self.recent.get_or_insert_default().push(minute, &cell.callers);
 
         let features = self.measure(context, key, cell);
         let warm = minute >= context.history_start + context.options.warmup_minutes;
@@ -380,10 +360,7 @@ impl Series {
 
     /// Renames callers.
     pub(super) fn renumber(&mut self, mut rename: impl FnMut(Caller) -> Caller) {
-        self.recent
-            .iter_mut()
-            .flat_map(|recent| recent.iter_mut())
-            .for_each(|recent| recent.caller = rename(recent.caller));
+        self.recent.iter_mut().for_each(|recent| recent.renumber(&mut rename));
         self.days.iter_mut().for_each(|daily| daily.caller = rename(daily.caller));
         let incident = self.incident.iter_mut().flat_map(|incident| {
             let Incident { baseline, counted, tail, .. } = &mut **incident;
@@ -437,18 +414,17 @@ impl Series {
 
     fn move_to_days(&mut self, minute: u32) {
         let Some(recent) = &mut self.recent else { return };
-        let last = self.last;
-        let old = recent.partition_point(|recent| recent.calls.minute(last) + RECENT_MINUTES < minute);
-        for ShortRecent { caller, calls } in recent.drain(..old) {
-            let day = calls.minute(last) / MINUTES_PER_DAY as u32;
+        let oldest = minute.saturating_sub(RECENT_MINUTES);
+        for Recent { minute, caller, count } in recent.rows(self.last).take_while(|row| row.minute < oldest) {
+            let day = minute / MINUTES_PER_DAY as u32;
             let today = self.days.iter_mut().rev().take_while(|daily| daily.day == day);
             match today.take(DAY_CALLERS_SEARCHED).find(|daily| daily.caller == caller) {
-                Some(known) => known.count = known.count.saturating_add(calls.count()),
+                Some(known) => known.count = known.count.saturating_add(count),
                 None => {
                     if self.days.len() == self.days.capacity() {
                         self.days.reserve_exact(1 + self.days.len() / 8);
                     }
-                    self.days.push(Daily { day, caller, count: calls.count() });
+                    self.days.push(Daily { day, caller, count });
                     // Few callers were found again by searching; the others are added up once they have doubled.
                     if self.days.len() >= self.days_added_up as usize * 2 + DAY_CALLERS_SEARCHED {
                         compact(&mut self.days);
@@ -457,6 +433,7 @@ impl Series {
                 }
             }
         }
+        recent.forget_before(oldest, self.last);
     }
 
     fn fold_days(&mut self, over: u32, callers: &Callers) {
@@ -489,12 +466,7 @@ impl Series {
     }
 
     fn recent(&self) -> impl Iterator<Item = Recent> + '_ {
-        let recent = self.recent.iter().flat_map(|recent| recent.iter());
-        recent.map(|&ShortRecent { caller, calls }| Recent {
-            minute: calls.minute(self.last),
-            caller,
-            count: calls.count(),
-        })
+        self.recent.iter().flat_map(|recent| recent.rows(self.last))
     }
 
     /// Calls in the reported baseline of an incident that starts at `start`, and who made them.

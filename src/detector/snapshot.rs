@@ -15,7 +15,7 @@ use crate::judge::{Model, Reached};
 use crate::window::{FrameReader, Frames};
 
 /// Raised with every change of what is stored.
-const VERSION: u32 = 12;
+const VERSION: u32 = 13;
 
 /// Why a snapshot cannot be used.
 #[derive(Debug, Error)]
@@ -148,8 +148,7 @@ impl Detector {
                 caller
             });
             let key = detector.names.key(api.each_ref().map(String::as_str), &error_code);
-            detector.keys.push(key);
-            detector.series.push(series);
+            detector.push_series(key, series);
         }
         if !all_known {
             return Err(SnapshotError::Inconsistent("a series names a caller that is not there"));

@@ -111,12 +111,19 @@ impl Kinds {
         }
     }
 
-    /// The number here of another's kind.
-    pub(super) fn take_over(&mut self, other: &Kinds, kind: u32) -> u32 {
-        let kind = other.get(kind);
-        let api = self.apis.intern(&other.apis.get(kind.api));
-        let caller = self.callers.intern(&other.callers.get(kind.caller));
-        self.number(Kind { api, caller, ..kind })
+    /// Those that a row needs, as often as here, and by the number here the number there.
+    pub(super) fn needed(&self) -> (Kinds, Vec<u32>) {
+        let mut needed = Kinds::default();
+        let mut renamed = vec![u32::MAX; self.kinds.len()];
+        for (old, kind) in self.kinds.iter().enumerate().filter(|(old, _)| self.rows[*old] > 0) {
+            let api = needed.apis.intern(&self.apis.get(kind.api));
+            let caller = needed.callers.intern(&self.callers.get(kind.caller));
+            let new = needed.number(Kind { api, caller, ..*kind });
+            needed.add(new);
+            needed.rows[new as usize] = self.rows[old];
+            renamed[old] = new;
+        }
+        (needed, renamed)
     }
 
     /// All of it but the rows, which are counted again as they come back.

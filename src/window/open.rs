@@ -372,35 +372,33 @@ impl Open {
 
     /// Keeps only the names that an open row needs.
     fn forget_names(&mut self) -> io::Result<()> {
-        let minutes = std::mem::take(&mut self.minutes);
-        let counts = self.counts.is_some().then(Vec::new);
-        let mut aside = self.aside.take();
-        let mut fresh = Open { counts, looked_through: self.looked_through, ..Open::default() };
-        let mut renamed = vec![u32::MAX; self.kinds.len()];
-        let mut rename = |minute: u32, row: &mut Slim| {
-            let place = &mut renamed[row.kind as usize];
-            if *place == u32::MAX {
-                *place = fresh.kinds.take_over(&self.kinds, row.kind);
-            }
-            row.kind = *place;
-            fresh.rows += 1;
-            fresh.kinds.add(row.kind);
-            fresh.count(minute, row.kind);
-        };
-        let mut kept = BTreeMap::new();
-        for (minute, mut bag) in minutes {
-            if let Some(aside) = &mut aside {
+        let (kinds, renamed) = self.kinds.needed();
+        let rename = |row: &mut Slim| row.kind = renamed[row.kind as usize];
+        let mut minutes = std::mem::take(&mut self.minutes);
+        for bag in minutes.values_mut() {
+            if let Some(aside) = &mut self.aside {
                 for &place in &bag.aside {
                     let mut piece = aside.get(place)?;
-                    piece.iter_mut().for_each(|row| rename(minute, row));
+                    piece.iter_mut().for_each(rename);
                     aside.overwrite(place, &piece)?;
                 }
             }
-            bag.pieces.iter_mut().flatten().for_each(|row| rename(minute, row));
-            kept.insert(minute, bag);
+            bag.pieces.iter_mut().flatten().for_each(rename);
         }
-        (fresh.minutes, fresh.aside, fresh.kept) = (kept, aside, fresh.kinds.names());
-        *self = fresh;
+        self.minutes = minutes;
+        if let Some(old) = &mut self.counts {
+            let mut counts = vec![Vec::new(); kinds.apis.len()];
+            for (old_kind, new_kind) in self.kinds.iter().zip(renamed).filter(|(_, new)| *new != u32::MAX) {
+                let minutes = std::mem::take(&mut old[old_kind.api as usize]);
+                if !minutes.is_empty() {
+                    counts[kinds.get(new_kind).api as usize] = minutes;
+                }
+            }
+            *old = counts;
+        }
+        self.kinds = kinds;
+        self.kept = self.kinds.names();
+        self.closed = 0;
         Ok(())
     }
 
