@@ -109,13 +109,16 @@ pub struct Judge {
     frozen_until: u32,
     history: History,
     hot: Option<Box<Hot>>,
-    /// Maxima of the hours of incidents, which are no record until they have come again.
     withheld: Option<Box<Withheld>>,
 }
 
-/// On its own so that a million series without any hold a thin pointer each.
+/// What incidents reached: no record until it has come again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Withheld(Vec<HourMax>);
+struct Withheld {
+    past: Vec<HourMax>,
+    /// Largest sums of the hour of the last call, so far.
+    hour_max: [u32; 4],
+}
 
 /// Minutes with calls in the last hour from which on working the references out for each costs more than the room to
 /// remember them.
@@ -133,9 +136,8 @@ struct Hot {
     begins: [u8; 4],
     /// Bit `i`: calls in minute `last - i`.
     minutes: u64,
-    /// Largest sums of the hour of `last` so far; and those that an incident keeps from being a record.
+    /// Largest sums of the hour of `last` so far, but for what an incident keeps from being a record.
     hour_max: [u32; 4],
-    withheld_max: [u32; 4],
     /// Of the hour named; they change only between hours. Kept where they are asked for often enough.
     #[serde(skip)]
     references: Option<Box<(u32, References)>>,
@@ -165,17 +167,6 @@ impl Hot {
             self.recent.push(calls);
             self.newest = minute;
             self.sums.iter_mut().for_each(|sum| *sum += calls.count());
-        }
-    }
-}
-
-impl Hot {
-    /// A sum that reaches back into a frozen minute is no record.
-    fn raise_hour_max(&mut self, minute: u32, frozen_until: u32) {
-        for (scale, minutes) in SCALES.into_iter().enumerate() {
-            let free = frozen_until == 0 || minute + 1 >= frozen_until.saturating_add(minutes);
-            let max = if free { &mut self.hour_max } else { &mut self.withheld_max };
-            max[scale] = max[scale].max(self.sums[scale]);
         }
     }
 }
@@ -260,8 +251,19 @@ impl Judge {
         self.last = minute;
         let hot = self.hot.get_or_insert_default();
         hot.minutes = if idle >= 64 { 1 } else { hot.minutes << idle | 1 };
-        hot.raise_hour_max(minute, self.frozen_until);
-        self.history.note(minute, count, hot.sums[3], minute < self.frozen_until);
+        let sum_60 = hot.sums[3];
+        self.raise_hour_max(minute);
+        self.history.note(minute, count, sum_60, minute < self.frozen_until);
+    }
+
+    /// A sum that reaches back into a frozen minute is no record.
+    fn raise_hour_max(&mut self, minute: u32) {
+        let Some(hot) = &mut self.hot else { return };
+        for (scale, minutes) in SCALES.into_iter().enumerate() {
+            let free = self.frozen_until == 0 || minute + 1 >= self.frozen_until.saturating_add(minutes);
+            let max = if free { &mut hot.hour_max } else { &mut self.withheld.get_or_insert_default().hour_max };
+            max[scale] = max[scale].max(hot.sums[scale]);
+        }
     }
 
     /// What this series has reached before `minute`, which begins a clock hour.
@@ -290,9 +292,9 @@ impl Judge {
     pub fn freeze(&mut self, until: u32) {
         self.frozen_until = until;
         if let Some(hot) = &mut self.hot {
-            for (withheld, max) in hot.withheld_max.iter_mut().zip(&mut hot.hour_max) {
-                *withheld = (*withheld).max(*max);
-                *max = 0;
+            let withheld = self.withheld.get_or_insert_default();
+            for (withheld, max) in withheld.hour_max.iter_mut().zip(std::mem::take(&mut hot.hour_max)) {
+                *withheld = (*withheld).max(max);
             }
         }
     }
@@ -300,7 +302,10 @@ impl Judge {
     /// About how much memory it takes beside itself; of equal ones, the same.
     pub fn heap_bytes(&self) -> usize {
         let hot = self.hot.as_ref().map_or(0, |hot| size_of::<Hot>() + hot.recent.len() * size_of::<ShortMinute>());
-        let withheld = self.withheld.as_ref().map_or(0, |withheld| withheld.0.len() * size_of::<HourMax>());
+        let withheld = self
+            .withheld
+            .as_ref()
+            .map_or(0, |withheld| size_of::<Withheld>() + withheld.past.len() * size_of::<HourMax>());
         self.history.heap_bytes() + hot + withheld
     }
 
@@ -342,23 +347,27 @@ impl Judge {
     /// Hands the maxima of the last hour with calls to the history, and those of the hour after it, whose first sums
     /// still reach back.
     fn commit_hours(&mut self, hour: u32) {
-        let Some(hot) = &mut self.hot else { return };
         let last_hour = self.last / 60;
-        let take = |hot: &mut Hot| (std::mem::take(&mut hot.hour_max), std::mem::take(&mut hot.withheld_max));
-        let (max, withheld) = take(hot);
-        hot.slide((last_hour + 1) * 60, 0);
-        hot.raise_hour_max((last_hour + 1) * 60, self.frozen_until);
-        let next = (hour > last_hour + 1).then(|| take(hot));
+        let Some((max, withheld)) = self.take_hour_max() else { return };
+        self.hot.iter_mut().for_each(|hot| hot.slide((last_hour + 1) * 60, 0));
+        self.raise_hour_max((last_hour + 1) * 60);
+        let next = if hour > last_hour + 1 { self.take_hour_max() } else { None };
         self.commit_hour(last_hour, max, withheld);
         if let Some((max, withheld)) = next {
             self.commit_hour(last_hour + 1, max, withheld);
         }
     }
 
+    /// Of a series with recent calls: the sums of its hour, and those withheld.
+    fn take_hour_max(&mut self) -> Option<([u32; 4], [u32; 4])> {
+        let max = std::mem::take(&mut self.hot.as_mut()?.hour_max);
+        Some((max, self.withheld.as_mut().map_or([0; 4], |withheld| std::mem::take(&mut withheld.hour_max))))
+    }
+
     /// What an incident withheld becomes a record after all once it has come again: then it is a habit, no attack.
     fn commit_hour(&mut self, hour: u32, mut max: [u32; 4], withheld: [u32; 4]) {
         if withheld != [0; 4] {
-            let past = &mut self.withheld.get_or_insert_default().0;
+            let past = &mut self.withheld.get_or_insert_default().past;
             past.retain(|old| old.hour + WITHHELD_HOURS >= hour);
             let near = |apart: u32, period: u32| (apart + 1) % period <= 2;
             let weekly = past.iter().filter(|old| {
