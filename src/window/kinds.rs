@@ -9,6 +9,7 @@ use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
 use super::frames::{FrameReader, Frames};
+use super::shared::SharedLists;
 use super::{CALLER_FIELDS, Dictionary, HASH_SEED};
 
 /// What many rows have in common.
@@ -26,8 +27,8 @@ const BYTES_PER_CALLER: usize = 30;
 
 #[derive(Default)]
 pub(super) struct Kinds {
-    pub(super) apis: Dictionary<5>,
-    pub(super) callers: Dictionary<CALLER_FIELDS>,
+    pub(super) apis: SharedLists<5>,
+    pub(super) callers: SharedLists<CALLER_FIELDS>,
     kinds: Vec<Kind>,
     /// Numbers of kinds.
     table: HashTable<u32>,

@@ -7,6 +7,7 @@ mod dictionary;
 mod frames;
 mod kinds;
 mod open;
+mod shared;
 
 use std::cmp::Ordering;
 use std::hash::BuildHasher;
