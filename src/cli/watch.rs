@@ -74,7 +74,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
     /// Serves /healthz, /readyz, /metrics and /version at this address; --listen serves them too
-    /// [default: 127.0.0.1:9184].
+    /// [default: 127.0.0.1:9465].
     #[arg(long, value_name = "ADDR")]
     status: Option<SocketAddr>,
     /// Where the sidecar keeps what it knows. One directory for each sidecar.

@@ -37,7 +37,7 @@ pub struct Watch {
     pub memory: Option<u64>,
     /// A file that gets each insight too.
     pub insights: Option<PathBuf>,
-    /// Where health and metrics are served, such as 127.0.0.1:9184.
+    /// Where health and metrics are served, such as 127.0.0.1:9465.
     pub status: Option<SocketAddr>,
     /// Only these accounts.
     pub accounts: Vec<String>,

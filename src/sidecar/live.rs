@@ -38,7 +38,7 @@ const FEEDS: usize = 32;
 const RELOAD_EVERY: Duration = Duration::from_secs(1);
 
 /// Where health and metrics are served unless told otherwise.
-const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9184);
+const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9465);
 
 /// All is over by then. This and the next five are counted from the signal, whatever we were doing when it came: whoever
 /// sent it kills after a while. Without a signal they are counted from the last commit on.

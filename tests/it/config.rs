@@ -242,7 +242,7 @@ fn an_incident_that_starts_later_is_the_same() {
 #[test]
 fn what_the_sidecar_reads_is_checked_and_told_by_line() {
     let parse = |text: &str| Sidecar::parse(text, "highwater.toml");
-    let text = "lateness = \"auto\"\n[watch]\nstate = \"state\"\nstatus = \"127.0.0.1:9184\"\n\
+    let text = "lateness = \"auto\"\n[watch]\nstate = \"state\"\nstatus = \"127.0.0.1:9465\"\n\
         [[source]]\nsqs = { url = \"https://sqs.eu-west-1.amazonaws.com/123456789012/trail\", role = \"arn:aws:iam::1:role/r\" }\n\
         [[source]]\n[source.s3]\nurl = \"s3://trail/prefix\"\nsince = \"2026-11-01\"\n\
         [[source]]\ndir = { path = \"/var/log/cloudtrail\" }\n";
