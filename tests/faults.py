@@ -177,13 +177,13 @@ class Stage:
         self.environment = dict(os.environ, AWS_ENDPOINT_URL=f"http://127.0.0.1:{self.proxy.server_port}")
         self.status = f"127.0.0.1:{free_port()}"
 
-    def start(self, state):
+    def start(self, state, *more):
         log = open(os.path.join(self.root, f"{self.name}.log"), "wb")
         watch = ["watch", "--state", state, "--frontier", "delivery", "--until-idle", "12s", "--status", self.status]
         for queue in self.queues:
             watch += ["--sqs", queue]
         # STS is asked for it; moto has queues by account, so it is of the same one.
-        watch += ["--role", "arn:aws:iam::123456789012:role/reader"]
+        watch += ["--role", "arn:aws:iam::123456789012:role/reader", *more]
         self.process = subprocess.Popen([self.highwater, *watch], stderr=log, env=self.environment)
 
     def put(self, key, body):
@@ -327,24 +327,29 @@ def full_disk(highwater, root, trail, expected, backend):
     try:
         stage = Stage(highwater, root, "disk", backend, lambda _: None)
         stage.start(state)
-        ready = lambda: requests.get(f"http://{stage.status}/readyz", timeout=5).status_code
-        for _ in range(100):
+
+        def ready():
+            for _ in range(100):
+                try:
+                    return requests.get(f"http://{stage.status}/readyz", timeout=5).status_code
+                except requests.ConnectionError:
+                    time.sleep(0.1)
+
+        def fill():
             try:
-                assert ready() == 200
-                break
-            except requests.ConnectionError:
-                time.sleep(0.1)
+                with open(os.path.join(state, "filler"), "wb", buffering=0) as filler:
+                    while True:
+                        filler.write(bytes(4096))
+            except OSError:
+                pass
+
+        assert ready() == 200
         keys = objects(trail)
         for number, key in enumerate(keys):
             with open(os.path.join(trail, key), "rb") as file:
                 stage.put(key, file.read())
             if number == len(keys) // 3:
-                try:
-                    with open(os.path.join(state, "filler"), "wb", buffering=0) as filler:
-                        while True:
-                            filler.write(bytes(4096))
-                except OSError:
-                    pass
+                fill()
         for _ in range(100):
             if ready() == 503:
                 break
@@ -358,6 +363,19 @@ def full_disk(highwater, root, trail, expected, backend):
         assert requests.get(f"http://{stage.status}/healthz", timeout=5).status_code == 200
         os.remove(os.path.join(state, "filler"))
         stage.end(state, expected)
+        # One that begins on a full disk waits, too, before it takes the place of whoever wrote to a bucket before.
+        fill()
+        stage.start(state, "--mirror", "s3://disk/state")
+        for _ in range(100):
+            if ready() == 503:
+                break
+            time.sleep(0.1)
+        time.sleep(1)
+        assert ready() == 503 and stage.process.poll() is None, "a full disk ends a sidecar that begins"
+        os.remove(os.path.join(state, "filler"))
+        stage.end(state, expected)
+        kept = stage.s3.list_objects_v2(Bucket="disk", Prefix="state/").get("Contents", [])
+        assert any("/snapshot-" in item["Key"] for item in kept), kept
         print(f"full disk: the same insights; {before} messages before it was full, none while it was")
     finally:
         subprocess.run(["umount", "-l", state], check=False)

@@ -247,8 +247,10 @@ impl Live<'_> {
         };
         if live.outlets.mirror.is_some() {
             // With a snapshot of its own it takes the place of whoever wrote to the bucket before.
-            live.watch.take_snapshot().context("the first snapshot")?;
-            live.outlets.follow_until_told(&live.watch, &live.status)?;
+            live.commit(|watch| {
+                watch.take_snapshot()?;
+                Ok(Committed { snapshot_taken: true, ..Committed::default() })
+            })?;
         }
         Ok(live)
     }
