@@ -22,7 +22,7 @@ use super::StoreError;
 use crate::detector::Advance;
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::trail::TrailRecord;
-use crate::window::{Attribute, Dictionary};
+use crate::window::{Attribute, SharedLists};
 
 /// One row, in numbers of [`RatesWriter::names`].
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub struct RatesWriter {
     /// alone, so that adding it again after a kill writes the same files again.
     due: VecDeque<(i64, String, Vec<Row>)>,
     /// The API's fields and the error code (empty: all calls) of the rows that wait.
-    names: Dictionary<6>,
+    names: SharedLists<6>,
     part_rows: usize,
 }
 
@@ -64,6 +64,8 @@ pub const PART_ROWS_SMALL: usize = 1 << 17;
 
 /// Rows of a row group: polars takes some hundred bytes for each while it writes them.
 const GROUP_ROWS: usize = 1 << 15;
+/// A full part has so many at least.
+const GROUPS_MIN: usize = 8;
 
 impl RatesWriter {
     /// Writes below `root`, which is made with the first day.
@@ -72,7 +74,7 @@ impl RatesWriter {
             root,
             open: BTreeMap::new(),
             due: VecDeque::new(),
-            names: Dictionary::default(),
+            names: SharedLists::default(),
             part_rows: PART_ROWS,
         }
     }
@@ -84,21 +86,23 @@ impl RatesWriter {
 
     /// Takes in closed minutes. Days that are complete are due.
     pub fn add(&mut self, advance: &Advance) {
-        for calls in advance.closed.calls.chunk_by(|a, b| (a.api, a.minute) == (b.api, b.minute)) {
-            let [account, region, source, event, category] = advance.closed.api(calls[0].api);
-            let minute = calls[0].minute;
-            let mut errors: BTreeMap<&str, u64> = BTreeMap::new();
-            for call in calls {
-                let code = advance.closed.caller(call.caller)[Attribute::ErrorCode as usize];
-                if !code.is_empty() {
-                    *errors.entry(code).or_default() += u64::from(call.count);
+        for of_api in advance.closed.calls.chunk_by(|a, b| a.api == b.api) {
+            let [account, region, source, event, category] = advance.closed.api(of_api[0].api);
+            let mut name = |code: &str| self.names.intern(&[account, region, source, event, category, code]);
+            let all = name("");
+            for calls in of_api.chunk_by(|a, b| a.minute == b.minute) {
+                let minute = calls[0].minute;
+                let mut errors: BTreeMap<&str, u64> = BTreeMap::new();
+                for call in calls {
+                    let code = advance.closed.caller(call.caller)[Attribute::ErrorCode as usize];
+                    if !code.is_empty() {
+                        *errors.entry(code).or_default() += u64::from(call.count);
+                    }
                 }
-            }
-            let count = calls.iter().map(|call| u64::from(call.count)).sum();
-            let day = self.open.entry(Minute(i64::from(minute)).day()).or_default();
-            for (code, count) in std::iter::once(("", count)).chain(errors) {
-                let name = self.names.intern(&[account, region, source, event, category, code]);
-                day.rows.push(Row { name, minute, count });
+                let count = calls.iter().map(|call| u64::from(call.count)).sum();
+                let rows = &mut self.open.entry(Minute(i64::from(minute)).day()).or_default().rows;
+                rows.push(Row { name: all, minute, count });
+                rows.extend(errors.into_iter().map(|(code, count)| Row { name: name(code), minute, count }));
             }
         }
         let open = self.open.split_off(&advance.frontier.day());
@@ -137,7 +141,7 @@ impl RatesWriter {
             self.due.pop_front();
         }
         if self.waiting() == 0 {
-            self.names = Dictionary::default();
+            self.names = SharedLists::default();
         }
         Ok(())
     }
@@ -217,10 +221,7 @@ impl RatesWriter {
     }
 
     fn write_part(&self, day: i64, file: &str, rows: &[Row]) -> Result<(), StoreError> {
-        let mut ranks: Vec<u32> = (0..self.names.len() as u32).collect();
-        ranks.sort_unstable_by(|&a, &b| self.names.get(a).cmp(&self.names.get(b)));
-        let mut rank = vec![0; ranks.len()];
-        ranks.iter().enumerate().for_each(|(place, &name)| rank[name as usize] = place);
+        let rank = self.names.ranks();
         let mut rows = rows.to_vec();
         rows.sort_unstable_by_key(|row| (rank[row.name as usize], row.minute));
         let date = Minute(day * MINUTES_PER_DAY).to_string();
@@ -235,7 +236,7 @@ impl RatesWriter {
         let writer = ParquetWriter::new(&file).with_compression(ParquetCompression::Zstd(None));
         let schema = self.frame(&[]).map_err(parquet)?.schema().clone();
         let mut writer = writer.batched(&schema).map_err(parquet)?;
-        for group in rows.chunks(GROUP_ROWS) {
+        for group in rows.chunks(GROUP_ROWS.min(self.part_rows / GROUPS_MIN)) {
             self.frame(group).and_then(|frame| writer.write_batch(&frame)).map_err(parquet)?;
         }
         writer.finish().map_err(parquet)?;

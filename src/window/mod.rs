@@ -23,6 +23,7 @@ use dictionary::HASH_SEED;
 pub use dictionary::{Dictionary, OTHER};
 pub use frames::{FrameReader, Frames};
 pub use open::{Open, OpenMinute};
+pub use shared::SharedLists;
 
 /// What of a caller is told in an attribution. The order is the order of the fields of [`Caller`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
