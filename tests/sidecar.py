@@ -257,9 +257,9 @@ def reloads(highwater, root, trail, expected):
     piped(highwater, root, state, dead)
 
 
-def lines(count, stamp):
+def lines(count, stamp, first=0):
     """Events that are all different, as JSON lines."""
-    for number in range(count):
+    for number in range(first, first + count):
         yield (
             f'{{"eventVersion":"1.11","userIdentity":{{"type":"AssumedRole","arn":"arn:aws:sts::{ACCOUNT}:assumed-role/r/s"}},'
             f'"eventTime":"{stamp}","eventSource":"ec2.amazonaws.com","eventName":"Call{number % 500}","awsRegion":"{REGION}",'
@@ -299,16 +299,19 @@ def piped(highwater, root, seeded, dead):
     os.mkdir(os.path.join(state, ".snapshot.partial"))
     process = subprocess.Popen(watch, stdin=subprocess.PIPE, stderr=open(log, "wb"), bufsize=0)
     said = lambda text: open(log).read().count(text)
-    sent, stamp, block = 0, now(), list(lines(120_000, now()))
+    sent, stamp = 0, now()
+    while not said("watching"):
+        assert process.poll() is None, f"it ended with {process.returncode}; see {log}"
+        time.sleep(0.05)
     for turn in range(2):
         configure(f"turn {turn}")
         while said("a new configuration") <= turn:
             assert process.poll() is None, f"it ended with {process.returncode}; see {log}"
-            part = block[sent % len(block) :][:200]
-            process.stdin.write(b"".join(part))
-            sent += len(part)
+            # Lines that were there before would be known again.
+            process.stdin.write(b"".join(lines(200, stamp, sent)))
+            sent += 200
             time.sleep(0.002)
-    rest = list(lines(60_000, stamp))
+    rest = list(lines(60_000, stamp, sent))
     process.stdin.write(b"".join(rest))
     sent += len(rest)
     # All of it is read once the pipe is empty, and most of it is on its way to the journal.

@@ -180,13 +180,17 @@ impl Series {
     /// share of the names.
     pub(super) fn bytes(&self) -> usize {
         const NAMES_PER_CALLER: usize = 16;
-        let recent = self.recent().count();
-        let callers = self.days.len() + recent;
+        let mut recent: Vec<Caller> = self.recent().map(|row| row.caller).collect();
+        let rows = recent.len();
+        // Not how often they take turns: that follows from the order of arrival.
+        recent.sort_unstable();
+        recent.dedup();
+        let callers = self.days.len() + recent.len();
         size_of::<Series>()
             + self.judge.heap_bytes()
             + self.baseline.heap_bytes()
             + self.days.len() * size_of::<Daily>()
-            + RecentCalls::bytes_of(recent)
+            + RecentCalls::bytes_of(rows, recent.len())
             + callers * NAMES_PER_CALLER
     }
 

@@ -61,9 +61,10 @@ fn words_of(word: u32) -> usize {
 }
 
 impl RecentCalls {
-    /// The most bytes that so many rows take.
-    pub(super) fn bytes_of(rows: usize) -> usize {
-        rows * NAMED_WORDS * size_of::<u32>()
+    /// The bytes that so many rows take, each caller's one after the other; up to three times as many where callers
+    /// take turns.
+    pub(super) fn bytes_of(rows: usize, callers: usize) -> usize {
+        (rows + callers * (NAMED_WORDS - 1)) * size_of::<u32>()
     }
 
     /// Adds a minute that is not before the last.
@@ -165,7 +166,7 @@ mod tests {
                 recent.push(minute, &calls);
                 expected.extend(calls.iter().map(|&(caller, count)| Recent { minute, caller, count }));
                 prop_assert_eq!(recent.rows(minute).collect::<Vec<_>>(), expected.clone());
-                prop_assert!(recent.words.len() * 4 <= RecentCalls::bytes_of(expected.len()));
+                prop_assert!(recent.words.len() * 4 <= RecentCalls::bytes_of(expected.len(), expected.len()));
                 prop_assert_eq!(RecentCalls::try_from(recent.words.clone()), Ok(recent.clone()));
             }
             recent.renumber(|known| Caller { coarse: known.coarse + 9, fine: 0 });
@@ -193,7 +194,7 @@ mod tests {
     fn one_caller_is_named_once_and_counts_have_an_end() {
         let mut recent = RecentCalls::default();
         (100..160).for_each(|minute| recent.push(minute, &[(caller(1), u32::MAX)]));
-        assert_eq!(recent.words.len(), 62);
+        assert_eq!(recent.words.len() * 4, RecentCalls::bytes_of(60, 1));
         assert!(recent.rows(160).all(|row| row.count == COUNT_MAX && row.caller == caller(1)));
         recent.forget_before(158, 160);
         assert_eq!(recent.rows(160).map(|row| row.minute).collect::<Vec<_>>(), [158, 159]);
