@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::{self, File};
+use std::io::{self, Read, Write};
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,7 @@ use super::StoreError;
 use crate::detector::Advance;
 use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::trail::TrailRecord;
-use crate::window::{Attribute, SharedLists};
+use crate::window::{Attribute, FrameReader, Frames, SharedLists};
 
 /// One row, in numbers of [`RatesWriter::names`].
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -31,10 +32,6 @@ struct Row {
     minute: u32,
     count: u64,
 }
-
-/// Rows and texts of days that are not complete, and how many parts they have.
-type Stored<'a> = (Vec<(i64, u32, Vec<Row>)>, Vec<[&'a str; 6]>);
-type StoredOwned = (Vec<(i64, u32, Vec<Row>)>, Vec<[String; 6]>);
 
 /// Rows that wait for the end of their day.
 #[derive(Default)]
@@ -66,6 +63,9 @@ pub const PART_ROWS_SMALL: usize = 1 << 17;
 const GROUP_ROWS: usize = 1 << 15;
 /// A full part has so many at least.
 const GROUPS_MIN: usize = 8;
+
+/// Rows of a snapshot that are held as bytes at a time.
+const FRAME_ROWS: usize = 1 << 12;
 
 impl RatesWriter {
     /// Writes below `root`, which is made with the first day.
@@ -146,22 +146,33 @@ impl RatesWriter {
         Ok(())
     }
 
-    /// The rows of days that are not complete, for [`RatesWriter::reopen`].
-    pub fn open_bytes(&self) -> Result<Vec<u8>, postcard::Error> {
-        let days = self.open.iter().map(|(day, rows)| (*day, rows.parts, rows.rows.clone())).collect();
-        let stored: Stored = (days, (0..self.names.len() as u32).map(|name| self.names.get(name)).collect());
-        postcard::to_stdvec(&stored)
+    /// Writes down the rows of days that are not complete, for a snapshot; once all that is due is on the disk.
+    pub fn write_open(&self, to: &mut Frames<impl Write>) -> io::Result<()> {
+        to.put(&self.names.len())?;
+        (0..self.names.len() as u32).try_for_each(|name| to.put(&self.names.get(name)))?;
+        to.put(&self.open.len())?;
+        for (day, Day { parts, rows }) in &self.open {
+            to.put(&(day, parts, rows.len().div_ceil(FRAME_ROWS)))?;
+            rows.chunks(FRAME_ROWS).try_for_each(|rows| to.put(&rows))?;
+        }
+        Ok(())
     }
 
     /// Takes such rows back in.
-    pub fn reopen(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
-        let (days, names): StoredOwned = postcard::from_bytes(bytes)?;
-        for name in &names {
-            self.names.intern(&name.each_ref().map(String::as_str));
+    pub fn read_open<R: Read>(&mut self, from: &mut FrameReader<R>) -> io::Result<()> {
+        let names: usize = from.take()?;
+        for _ in 0..names {
+            self.names.intern(&from.take::<[String; 6]>()?.each_ref().map(String::as_str));
         }
-        for (day, parts, rows) in days {
+        let days: usize = from.take()?;
+        for _ in 0..days {
+            let (day, parts, frames): (i64, u32, usize) = from.take()?;
+            let mut rows: Vec<Row> = Vec::new();
+            for _ in 0..frames {
+                rows.extend(from.take::<Vec<Row>>()?);
+            }
             if rows.iter().any(|row| row.name as usize >= self.names.len()) {
-                return Err(postcard::Error::SerdeDeCustom);
+                return Err(io::ErrorKind::InvalidData.into());
             }
             self.open.insert(day, Day { parts, rows });
         }

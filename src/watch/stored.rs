@@ -19,9 +19,9 @@ use crate::store::{Account, Objects, RecordCounts, SummaryFile, Timings, write_s
 use crate::window::{FrameReader, Frames, Tally};
 
 /// The layout of [`Entry`], which begins with it, and of [`Head`], before which it stands.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
-/// What a snapshot holds beside the objects seen and the detector, which follow it.
+/// What a snapshot holds beside the objects seen, the rates and the detector, which follow it.
 #[derive(Serialize, Deserialize)]
 struct Head {
     seen: usize,
@@ -31,7 +31,6 @@ struct Head {
     insights_end: u64,
     near_end: u64,
     rejects_end: u64,
-    rates: Vec<u8>,
     /// As JSON.
     mutes: String,
     muted: BTreeMap<String, String>,
@@ -117,9 +116,9 @@ impl Watch {
                 let seen = from.take().map_err(unread)?;
                 watch.see([seen]);
             }
+            watch.rates.read_open(&mut from).map_err(unread)?;
             watch.detector = watch.detector.restored(from.into_inner())?;
             (watch.counters, watch.objects, watch.newest) = (head.counters, head.objects, head.newest);
-            watch.rates.reopen(&head.rates).map_err(damaged)?;
             watch.set_mutes(&head.mutes)?;
             (watch.muted, watch.accounts) = (head.muted, head.accounts);
             (watch.told, watch.incidents, watch.evicted) = (head.told, head.incidents, head.evicted);
@@ -195,7 +194,6 @@ impl Watch {
             insights_end: self.insights.end(),
             near_end: self.near.end(),
             rejects_end: self.rejects.end(),
-            rates: self.rates.open_bytes().map_err(SnapshotError::from)?,
             mutes: self.mutes.to_json(),
             muted: self.muted.clone(),
             accounts: self.accounts.clone(),
@@ -206,12 +204,13 @@ impl Watch {
             evicted: self.evicted,
         };
         self.summarise();
-        let (seen, detector) = (&self.seen, &self.detector);
+        let (seen, rates, detector) = (&self.seen, &self.rates, &self.detector);
         self.journal.snapshot(|file| {
             let mut frames = Frames::to(&mut *file);
             frames.put(&FORMAT).map_err(SnapshotError::from)?;
             frames.put(&head).map_err(SnapshotError::from)?;
             seen.iter().try_for_each(|seen| frames.put(seen)).map_err(SnapshotError::from)?;
+            rates.write_open(&mut frames).map_err(SnapshotError::from)?;
             Ok(detector.write_snapshot(file)?)
         })
     }
