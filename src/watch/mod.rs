@@ -510,7 +510,7 @@ impl Watch {
     fn advance(&mut self, frontier: Minute) -> Result<Vec<Insight>, WatchError> {
         let threads = self.options.run.threads;
         self.detector.recall(frontier).map_err(|source| self.lost_rows(source))?;
-        let advance = match frontier {
+        let mut advance = match frontier {
             FINISH => self.detector.finish(threads),
             frontier => self.detector.advance(frontier, threads),
         };
@@ -536,9 +536,12 @@ impl Watch {
         if !advance.insights.is_empty() {
             self.rates.write_parts();
         }
-        // Early, for the memory's sake: what cannot be written now is written, or complained of, with the lines.
+        // For the memory's sake: early, and once what was closed is let go, for writing takes as much again. What cannot be
+        // written now is written, or complained of, with the lines.
+        let insights = std::mem::take(&mut advance.insights);
+        drop(advance);
         let _ = self.rates.flush();
-        Ok(advance.insights)
+        Ok(insights)
     }
 
     /// Rows were put aside and cannot be read, half of a step may be done: starting again counts them again.
