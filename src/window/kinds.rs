@@ -35,6 +35,8 @@ pub(super) struct Kinds {
     /// By number of the kind: open rows of it. By number of the caller: kinds that have any.
     rows: Vec<u32>,
     caller_kinds: Vec<u32>,
+    /// Kinds that have any rows.
+    in_use: usize,
     bytes: usize,
 }
 
@@ -70,9 +72,9 @@ impl Kinds {
         self.kinds.len()
     }
 
-    /// All that is kept, whether a row needs it or not.
-    pub(super) fn names(&self) -> usize {
-        self.apis.len() + self.callers.len() + self.kinds.len()
+    /// Those that no row needs any more are a third of all.
+    pub(super) fn has_grown(&self) -> bool {
+        self.kinds.len() > self.in_use + self.in_use / 2
     }
 
     /// About how much memory the kinds and callers of open rows take; of the same rows, the same.
@@ -90,6 +92,7 @@ impl Kinds {
         *rows += 1;
         if *rows == 1 {
             let caller = self.kinds[kind as usize].caller;
+            self.in_use += 1;
             self.bytes += BYTES_PER_KIND;
             self.caller_kinds[caller as usize] += 1;
             if self.caller_kinds[caller as usize] == 1 {
@@ -104,6 +107,7 @@ impl Kinds {
         *rows -= 1;
         if *rows == 0 {
             let caller = self.kinds[kind as usize].caller;
+            self.in_use -= 1;
             self.bytes -= BYTES_PER_KIND;
             self.caller_kinds[caller as usize] -= 1;
             if self.caller_kinds[caller as usize] == 0 {

@@ -126,9 +126,8 @@ pub struct Open {
     minutes: BTreeMap<u32, Bag>,
     rows: usize,
     aside: Option<Aside>,
-    /// Closed since names that nothing needs were last thrown away, and how many names were left then.
+    /// Closed since names that nothing needs were last thrown away.
     closed: usize,
-    kept: usize,
     /// By number of the API, in the order of time; kept once somebody has asked for it.
     counts: Option<Vec<Vec<OpenMinute>>>,
     /// How many minutes stand in `counts`, and how many of its lists hold any.
@@ -366,8 +365,7 @@ impl Open {
 
     fn has_names_to_forget(&self) -> bool {
         // Where the same APIs are called again and again there is nothing to gain.
-        let has_grown = self.kinds.names() > self.kept + self.kept / 2;
-        self.closed > (self.rows / 2).max(CLOSED_MIN) && has_grown || self.rows == 0
+        self.closed > (self.rows / 2).max(CLOSED_MIN) && self.kinds.has_grown() || self.rows == 0
     }
 
     /// Keeps only the names that an open row needs.
@@ -397,7 +395,6 @@ impl Open {
             *old = counts;
         }
         self.kinds = kinds;
-        self.kept = self.kinds.names();
         self.closed = 0;
         Ok(())
     }
