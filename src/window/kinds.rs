@@ -1,16 +1,14 @@
 //! [`Kinds`]: what open rows have in common, each once and numbered, with how many rows there are of it and what its
 //! names take; and [`Named`], the few that some of the rows need. Knows no minutes.
 
-use std::hash::BuildHasher;
 use std::io::{self, Read, Write};
 
-use foldhash::quality::FixedState;
-use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
 use super::frames::{FrameReader, Frames};
+use super::numbered::Numbered;
 use super::shared::SharedLists;
-use super::{CALLER_FIELDS, Dictionary, HASH_SEED};
+use super::{CALLER_FIELDS, Dictionary};
 
 /// What many rows have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,9 +27,7 @@ const BYTES_PER_CALLER: usize = 30;
 pub(super) struct Kinds {
     pub(super) apis: SharedLists<5>,
     pub(super) callers: SharedLists<CALLER_FIELDS>,
-    kinds: Vec<Kind>,
-    /// Numbers of kinds.
-    table: HashTable<u32>,
+    kinds: Numbered<Kind>,
     /// By number of the kind: open rows of it. By number of the caller: kinds that have any.
     rows: Vec<u32>,
     caller_kinds: Vec<u32>,
@@ -43,21 +39,14 @@ pub(super) struct Kinds {
 impl Kinds {
     /// The number of a kind, new or known.
     pub(super) fn number(&mut self, kind: Kind) -> u32 {
-        let hasher = FixedState::with_seed(HASH_SEED);
-        let hashed = hasher.hash_one(kind);
-        let kinds = &self.kinds;
-        if let Some(&id) = self.table.find(hashed, |&id| kinds[id as usize] == kind) {
-            return id;
+        let number = self.kinds.number(kind);
+        if self.rows.len() < self.kinds.len() {
+            self.rows.push(0);
         }
-        let id = self.kinds.len() as u32;
-        self.kinds.push(kind);
-        self.rows.push(0);
         if self.caller_kinds.len() < self.callers.len() {
             self.caller_kinds.resize(self.callers.len(), 0);
         }
-        let kinds = &self.kinds;
-        self.table.insert_unique(hashed, id, |&other| hasher.hash_one(kinds[other as usize]));
-        id
+        number
     }
 
     pub(super) fn get(&self, kind: u32) -> Kind {
@@ -136,7 +125,7 @@ impl Kinds {
         to.put(&(self.apis.len(), self.callers.len()))?;
         (0..self.apis.len() as u32).try_for_each(|id| to.put(&self.apis.get(id)))?;
         (0..self.callers.len() as u32).try_for_each(|id| to.put(&self.callers.get(id)))?;
-        to.put(&self.kinds)
+        to.put(&&self.kinds[..])
     }
 
     /// Takes what was written; nothing is in it yet.

@@ -6,6 +6,7 @@ mod aside;
 mod dictionary;
 mod frames;
 mod kinds;
+mod numbered;
 mod open;
 mod shared;
 

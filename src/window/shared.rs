@@ -1,12 +1,8 @@
 //! [`SharedLists`]: what [`Dictionary`] does, in a fifth of the memory where lists share their strings, and slower. Knows
 //! nothing of what the strings mean.
 
-use std::hash::BuildHasher;
-
-use foldhash::quality::FixedState;
-use hashbrown::HashTable;
-
-use super::dictionary::{Dictionary, HASH_SEED};
+use super::dictionary::Dictionary;
+use super::numbered::Numbered;
 
 /// Lists of `N` strings, each string and each list stored once and numbered in the order of arrival. Numbers are private
 /// to one of these.
@@ -14,8 +10,7 @@ use super::dictionary::{Dictionary, HASH_SEED};
 pub struct SharedLists<const N: usize> {
     strings: Dictionary<1>,
     /// Numbers in `strings`.
-    lists: Vec<[u32; N]>,
-    table: HashTable<u32>,
+    lists: Numbered<[u32; N]>,
 }
 
 impl<const N: usize> SharedLists<N> {
@@ -27,17 +22,7 @@ impl<const N: usize> SharedLists<N> {
     /// The number of a list, new or known.
     pub fn intern(&mut self, strings: &[&str; N]) -> u32 {
         let list = strings.map(|string| self.strings.intern(&[string]));
-        let hasher = FixedState::with_seed(HASH_SEED);
-        let hashed = hasher.hash_one(list);
-        let lists = &self.lists;
-        if let Some(&id) = self.table.find(hashed, |&id| lists[id as usize] == list) {
-            return id;
-        }
-        let id = self.lists.len() as u32;
-        self.lists.push(list);
-        let lists = &self.lists;
-        self.table.insert_unique(hashed, id, |&other| hasher.hash_one(lists[other as usize]));
-        id
+        self.lists.number(list)
     }
 
     /// How many lists there are: numbers are below it.

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Caller, Context, Series, attribute};
+use super::incident::attribute;
+use super::{Caller, Context, Series};
 use crate::detector::Key;
 use crate::event::Minute;
 use crate::insight::{Closing, Direction, Evidence, Insight, Rate, State, baseline_from};

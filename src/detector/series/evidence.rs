@@ -1,7 +1,8 @@
 //! What a series knows of its incident beyond counts: which window stood out, whether a job by the clock did it, whether
 //! anything called before, and how it ended. Decides nothing.
 
-use super::{Context, FREEZE_MINUTES_MAX, Incident, Series};
+use super::incident::{FREEZE_MINUTES_MAX, Incident};
+use super::{Context, Series};
 use crate::detector::FORGET_MINUTES;
 use crate::insight::{Closing, Evidence, Recurrence};
 use crate::judge::{RUN_GAP_MINUTES, Run, SCALES, find_rhythm};

@@ -1,7 +1,8 @@
 //! A job by the clock that did not come. Looked for only where asked; silence in the whole Region is a gap in the trail
 //! and says nothing, and a job that was given up is told of twice.
 
-use super::{Context, Series, attribute};
+use super::incident::attribute;
+use super::{Context, Series};
 use crate::detector::Key;
 use crate::event::Minute;
 use crate::insight::{Direction, Evidence, Insight, Rate, Recurrence, State, baseline_from};

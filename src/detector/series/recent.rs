@@ -1,5 +1,5 @@
-//! [`RecentCalls`]: who called in each minute of the last hour, packed, for hundreds of thousands of series hold one. Knows
-//! neither days nor what a caller is called.
+//! [`RecentCalls`]: who called in each minute of the last hour, packed, for hundreds of thousands of series hold one.
+//! Knows neither days nor what a caller is called.
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -92,7 +92,7 @@ impl RecentCalls {
         Some(Caller { coarse, fine })
     }
 
-    /// `newest`: the minute of the last row, or one less than 68 minutes later.
+    /// `newest`: a minute that is not before the last row, and less than 128 minutes after the first.
     pub(super) fn rows(&self, newest: u32) -> impl Iterator<Item = Recent> + '_ {
         let mut words = self.words.iter().copied();
         let mut caller = Caller { coarse: OTHER_ID, fine: OTHER_ID };
@@ -102,7 +102,7 @@ impl RecentCalls {
                 caller = Caller { coarse: words.next()?, fine: words.next()? };
             }
             let ago = newest.wrapping_sub(word >> MINUTE_SHIFT) & (u32::MAX >> MINUTE_SHIFT);
-            Some(Recent { minute: newest - ago, caller, count: word & COUNT_MAX })
+            Some(Recent { minute: newest.saturating_sub(ago), caller, count: word & COUNT_MAX })
         })
     }
 
