@@ -47,7 +47,6 @@ pub struct Sqs {
 /// A message in hand.
 struct Held {
     receipt: String,
-    received_s: i64,
     hidden_at: Instant,
     /// Objects not handed over yet, and not safe yet.
     undelivered: usize,
@@ -72,11 +71,10 @@ impl Sqs {
     /// Runs until told to stop and the last ticket is safe.
     pub async fn run(self, mut line: Line) {
         self.look_at_queue().await;
-        let mut state =
-            State { held: BTreeMap::new(), tickets: HashMap::new(), next: 0, next_ticket: 0, deleting: JoinSet::new() };
+        let mut state = State::default();
         let gate = Arc::new(Gate::new(FETCHES));
         let mut tasks: JoinSet<u64> = JoinSet::new();
-        let (mut drained, mut told, mut failures) = (None, i64::MIN, 0u32);
+        let (mut told, mut failures) = (i64::MIN, 0u32);
         let mut counted: Option<Instant> = None;
         // What a killed process, or an answer that was lost, had in hand shows again only after a while.
         let hidden = Duration::from_secs(HIDDEN_S as u64 + 1);
@@ -116,7 +114,7 @@ impl Sqs {
                             if few && Instant::now() >= all_show_from && counted.is_none_or(|at| at.elapsed() >= COUNTED) {
                                 counted = Some(Instant::now());
                                 if self.others_hold_none(state.held.len()).await {
-                                    drained = Some(second);
+                                    state.found_empty(second);
                                 }
                             }
                             Duration::ZERO
@@ -131,14 +129,12 @@ impl Sqs {
                     receive = Box::pin(self.receive(wait));
                 }
             }
-            // What is in hand was there before: all is handed over up to the oldest of it.
-            let oldest = state.held.values().filter(|held| held.undelivered > 0).map(|held| held.received_s).min();
-            if let Some(second) = drained.map(|drained| oldest.map_or(drained, |oldest| drained.min(oldest - 1)))
-                && second > told
-            {
-                // Where there is no room for it, the next one will do: what is in hand must be kept hidden meanwhile.
-                match line.feeds.try_send((line.source, Feed::Drained { second })) {
-                    Ok(()) => told = second,
+            if let Some(second) = state.handed_over() {
+                // Where there is no room for it, the next turn will do: what is in hand must be kept hidden meanwhile.
+                let sent =
+                    if second > told { line.feeds.try_send((line.source, Feed::Drained { second })) } else { Ok(()) };
+                match sent {
+                    Ok(()) => (told, state.empty) = (told.max(second), None),
                     Err(TrySendError::Full(_)) => {}
                     Err(TrySendError::Closed(_)) => break,
                 }
@@ -209,8 +205,7 @@ impl Sqs {
         state.next += 1;
         let (found, unknown) = objects(message.body.as_deref().unwrap_or(""));
         let count = found.len() + usize::from(unknown.is_some());
-        let held =
-            Held { receipt, received_s: now_s(), hidden_at: Instant::now(), undelivered: count, unsafe_tickets: count };
+        let held = Held { receipt, hidden_at: Instant::now(), undelivered: count, unsafe_tickets: count };
         state.held.insert(number, held);
         if count == 0 {
             let gone = state.held.remove(&number);
@@ -300,11 +295,15 @@ impl Sqs {
     }
 }
 
+#[derive(Default)]
 struct State {
     held: BTreeMap<u64, Held>,
     tickets: HashMap<Ticket, u64>,
+    /// Of the next message, and of the ticket before the next.
     next: u64,
     next_ticket: Ticket,
+    /// When the queue had nothing but what was in hand, and the first message after that; not told yet.
+    empty: Option<(i64, u64)>,
     /// Beside the rest: a slow answer must not let the others show again.
     deleting: JoinSet<()>,
 }
@@ -314,6 +313,19 @@ impl State {
         self.next_ticket += 1;
         self.tickets.insert(self.next_ticket, message);
         self.next_ticket
+    }
+
+    /// The queue has nothing now but what is in hand. Until that is handed over nothing newer is noted, or a stream of
+    /// messages would never be known to be complete.
+    fn found_empty(&mut self, second: i64) {
+        self.empty.get_or_insert((second, self.next));
+    }
+
+    /// When the queue was found empty, once all that was in hand then is handed over: it may have been there for long,
+    /// and in somebody else's hands.
+    fn handed_over(&self) -> Option<i64> {
+        let (second, next) = self.empty?;
+        self.held.range(..next).all(|(_, held)| held.undelivered == 0).then_some(second)
     }
 
     /// Receipts of the messages of which all is safe now.
@@ -395,6 +407,28 @@ mod tests {
             had += usize::from(matches!(feed, Ok(Some((0, Feed::Delivery { .. })))));
         }
         assert_eq!(stand_in.asked().len(), 60);
+    }
+
+    #[test]
+    fn a_queue_is_empty_once_what_was_in_hand_then_is_handed_over() {
+        let held =
+            |undelivered| Held { receipt: String::new(), hidden_at: Instant::now(), undelivered, unsafe_tickets: 1 };
+        let mut state = State { held: [(0, held(0)), (1, held(2))].into(), next: 2, ..State::default() };
+        assert_eq!(state.handed_over(), None);
+        state.found_empty(100);
+        assert_eq!(state.handed_over(), None, "the second message had only just come");
+        state.held.insert(2, held(1));
+        state.next = 3;
+        state.found_empty(105);
+        state.held.get_mut(&1).expect("in hand").undelivered = 1;
+        assert_eq!(state.handed_over(), None, "one of two objects");
+        state.held.get_mut(&1).expect("in hand").undelivered = 0;
+        assert_eq!(state.handed_over(), Some(100), "the third came after");
+        state.empty = None;
+        state.found_empty(110);
+        assert_eq!(state.handed_over(), None);
+        state.held.remove(&2);
+        assert_eq!(state.handed_over(), Some(110), "what is safe was handed over");
     }
 
     #[test]
