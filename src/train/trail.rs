@@ -21,6 +21,8 @@ pub enum TrailError {
     Open { path: PathBuf, source: std::io::Error },
     #[error("{path} is not a truth as `highwater simulate` writes it: {reason}")]
     Truth { path: PathBuf, reason: String },
+    #[error("{path} lost an account while it was learned from")]
+    Changed { path: PathBuf },
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error("{object} cannot be read: {source}")]

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use highwater::baseline::Pooled;
 use highwater::detector::{Detector, Options as DetectorOptions};
 use highwater::event::Minute;
 use highwater::judge::{DEFAULT_JSON, Model};
 use highwater::train::evaluate::{self, Found, Scenario, Score, pool, score, set};
+use highwater::train::fit::{Lesson, judge};
 use highwater::train::labelled::Labelled;
 use highwater::train::simulate::{Options, labelled};
 use serde_json::Value;
@@ -184,4 +186,17 @@ fn a_trail_is_judged_as_the_account_it_was_written_from() {
         assert_eq!(rows[0][key], count, "{key}");
     }
     assert!(own.found > 5);
+}
+
+/// Who trains for hours on trails of their own hears which of them went away.
+#[test]
+fn a_trail_that_goes_away_while_it_is_learned_from_ends_the_training_with_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let gone = folder.path().join("gone");
+    let options = Options { seed: 9, apis: 5, scale: 0.1, ..Options::default() };
+    let there = move || Ok(labelled(&options, 0).unwrap());
+    let lost = move || Labelled::read(&gone).map(|mut accounts| accounts.remove(0));
+    let lessons = [Lesson { make: Box::new(there), weight: 1.0 }, Lesson { make: Box::new(lost), weight: 3.0 }];
+    let error = judge("any", Pooled::shipped(), &lessons, 2, &|| {}).unwrap_err().to_string();
+    assert!(error.contains("gone/truth.json"), "{error}");
 }

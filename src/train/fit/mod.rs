@@ -22,6 +22,7 @@ use crate::event::{MINUTES_PER_DAY, Minute};
 use crate::insight::State;
 use crate::judge::{Additive, Calibration, FEATURE_COUNT, FEATURE_NAMES, Model};
 use crate::train::labelled::Labelled;
+use crate::train::trail::TrailError;
 use crate::window::Closed;
 use bags::Bag;
 use calibrate::Quiet;
@@ -34,7 +35,8 @@ pub type Make = Box<dyn Fn() -> Labelled + Send + Sync>;
 
 /// An account to learn from, and how many accounts it counts for.
 pub struct Lesson {
-    pub make: Make,
+    /// Makes it, anew in each pass. A trail may have become unreadable meanwhile.
+    pub make: Box<dyn Fn() -> Result<Labelled, TrailError> + Send + Sync>,
     pub weight: f64,
 }
 
@@ -93,14 +95,19 @@ fn terms() -> Vec<Term> {
 }
 
 /// A judge fitted to all accounts, still without a line. `done` is called after each account and pass.
-pub fn judge(name: &str, pooled: &Pooled, lessons: &[Lesson], threads: usize, done: &(dyn Fn() + Sync)) -> Model {
+pub fn judge(
+    name: &str,
+    pooled: &Pooled,
+    lessons: &[Lesson],
+    threads: usize,
+    done: &(dyn Fn() + Sync),
+) -> Result<Model, TrailError> {
     let terms = terms();
     let mut model = silent(name, &terms);
     for _ in 0..PASSES {
-        let bags: Vec<Bag> = for_all(lessons, threads, done, |place, lesson| measure(place, lesson, &model, pooled))
-            .into_iter()
-            .flatten()
-            .collect();
+        let measured = for_all(lessons, threads, done, |place, lesson| measure(place, lesson, &model, pooled));
+        let measured: Vec<Vec<Bag>> = measured.into_iter().collect::<Result<_, _>>()?;
+        let bags: Vec<Bag> = measured.into_iter().flatten().collect();
         let fitted = learn(&terms, &bags);
         model = Model {
             bias: rounded(fitted.bias),
@@ -118,7 +125,7 @@ pub fn judge(name: &str, pooled: &Pooled, lessons: &[Lesson], threads: usize, do
             ..model
         };
     }
-    model
+    Ok(model)
 }
 
 /// Passes over all accounts; see the head of this file.
@@ -177,8 +184,8 @@ fn for_all<I: Sync, T: Send>(
 }
 
 /// An account's bags: of the account whole, and with its history cut off.
-fn measure(place: usize, lesson: &Lesson, model: &Model, pooled: &Pooled) -> Vec<Bag> {
-    let mut account = (lesson.make)();
+fn measure(place: usize, lesson: &Lesson, model: &Model, pooled: &Pooled) -> Result<Vec<Bag>, TrailError> {
+    let mut account = (lesson.make)()?;
     let cut = Minute(account.live_from.0 + (place as i64 % CUT_DAYS) * MINUTES_PER_DAY);
     let (early, late) = (account.calls.close_before(cut), account.calls.close_before(Minute(i64::MAX)));
     let bags_of = |parts: &[&Closed], live_from: Minute| {
@@ -195,7 +202,7 @@ fn measure(place: usize, lesson: &Lesson, model: &Model, pooled: &Pooled) -> Vec
     let mut found = bags_of(&[&early, &late], account.live_from);
     found.extend(bags_of(&[&late], Minute(cut.0 + MINUTES_PER_DAY)));
     found.iter_mut().for_each(|bag| bag.weight = lesson.weight);
-    found
+    Ok(found)
 }
 
 /// How many incidents begin at which line in accounts where nothing happens.

@@ -100,22 +100,25 @@ pub fn train(recipe: &Recipe, threads: usize, done: &(dyn Fn() + Sync)) -> Resul
     let mut lessons: Vec<Lesson> = Vec::new();
     for seed in recipe.worlds.clone() {
         let options = worlds::Options { insiders: insiders(seed), tidy: seed % 3 != 0, ..worlds::Options::default() };
-        lessons.push(Lesson { make: Box::new(move || worlds::labelled(seed, &options)), weight: 1.0 });
+        lessons.push(Lesson { make: Box::new(move || Ok(worlds::labelled(seed, &options))), weight: 1.0 });
     }
     for seed in recipe.simulated.clone() {
         let options = simulate::Options { seed, insiders: insiders(seed), ..simulate::Options::default() };
-        lessons.push(Lesson { make: simulated(options), weight: 1.0 });
+        let make = simulated(options);
+        lessons.push(Lesson { make: Box::new(move || Ok(make())), weight: 1.0 });
     }
     for folder in &recipe.trails {
         // Read once to find out how many accounts there are and whether it can be read at all.
         for place in 0..Labelled::read(folder)?.len() {
             let folder = folder.clone();
-            let read = move || Labelled::read(&folder).map(|mut accounts| accounts.swap_remove(place));
-            let make: Make = Box::new(move || read().expect("the trail was readable a moment ago"));
-            lessons.push(Lesson { make, weight: TRAIL_WEIGHT });
+            let read = move || {
+                let account = Labelled::read(&folder)?.into_iter().nth(place);
+                account.ok_or_else(|| TrailError::Changed { path: folder.clone() })
+            };
+            lessons.push(Lesson { make: Box::new(read), weight: TRAIL_WEIGHT });
         }
     }
-    let mut model = judge(NAME, &pooled, &lessons, threads, done);
+    let mut model = judge(NAME, &pooled, &lessons, threads, done)?;
     let quiet: Vec<Make> = recipe
         .quiet
         .clone()
