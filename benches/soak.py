@@ -48,7 +48,7 @@ def stamp_of(second):
 
 
 def learn(arguments, state, chance):
-    """Three days with an hour like those to come, at the time of day of the run. The series that are not busy have in
+    """Three days like the one to come, at the time of day of the run. The series that are not busy have in
     three hours around it as many calls in a minute as they will have in an hour, and one call in each of most others.
     The busy ones are the last to be called. Without event IDs, so that equal lines are equal calls, quickly written."""
     folder = os.path.join(arguments.scratch, "past")
@@ -81,7 +81,9 @@ def learn(arguments, state, chance):
                 write(text.replace(epoch, stamp) * times for text in lines)
     per_minute = arguments.rate * 60 * 0.9 / busy + arguments.rate * 60 * 0.1 / arguments.series
     lines = [line(series, 0) for series in range(busy)]
-    for day, minute in [*itertools.product(range(DAYS, 0, -1), range(-6, 55)), (0, -121)]:
+    # To the end of the run, whenever it begins: beyond that every busy series would be unusual.
+    minutes = range(-6, int(arguments.minutes) + 25)
+    for day, minute in [*itertools.product(range(DAYS, 0, -1), minutes), (0, -121)]:
         stamp = stamp_of(now - day * 86_400 + minute * 60).encode()
         for first in range(0, busy, 10_000):
             counts = (max(0, round(chance.gauss(per_minute, per_minute**0.5))) for _ in range(10_000))
