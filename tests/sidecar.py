@@ -549,7 +549,8 @@ class HeldElsewhere(threading.Thread):
     a queue is not empty before they were handed over. It runs beside other checks, for it waits most of its time."""
 
     def __init__(self, highwater, root, keys):
-        super().__init__()
+        # Whatever else fails does not wait for it.
+        super().__init__(daemon=True)
         self.sqs = boto3.client("sqs")
         self.queue = self.sqs.create_queue(QueueName="held")["QueueUrl"]
         for at in range(0, len(keys), 10):
@@ -569,6 +570,8 @@ class HeldElsewhere(threading.Thread):
         shown = "ApproximateNumberOfMessages"
         asked = dict(QueueUrl=self.queue, AttributeNames=[shown])
         while self.sqs.get_queue_attributes(**asked)["Attributes"][shown] != "0":
+            if self.process.poll() is not None:
+                return
             time.sleep(0.5)
         for held in self.held:
             handle = held["ReceiptHandle"]
