@@ -35,6 +35,9 @@ const LINES: [&str; 3] = ["insights.jsonl", "near.jsonl", "rejects.jsonl"];
 /// age is few pieces. One piece is in memory at a time.
 const PIECE_BYTES: u64 = 64 << 20;
 
+/// In the directory alone: the key of the state that it put into the bucket last.
+const MIRRORED: &str = "mirrored";
+
 /// Notes are copied at most so often.
 const NOTES_EVERY: Duration = Duration::from_secs(10);
 
@@ -119,55 +122,62 @@ impl Mirror {
                 self.directory.display()
             );
         };
-        loop {
-            let Some(number) = self.newest().await? else { return Ok(()) };
-            let pieces = self.list(&format!("journal-{number}/")).await?;
-            let mut journal = Vec::new();
-            let mut is_closed = false;
-            for (key, bytes) in &pieces {
-                if *bytes == 0 {
-                    is_closed = true;
-                    break;
-                }
-                journal.extend(self.get(key).await?);
+        while let Some(number) = self.newest().await? {
+            let fetched = self.fetch_snapshot(number).await;
+            // Whoever writes there may go on, and remove what we were reading, until its journal is closed.
+            if self.newest().await? == Some(number) && fetched? {
+                info!(bucket = %self.bucket, prefix = %self.prefix, snapshot = number, "the state was fetched");
+                break;
             }
-            // From now on nobody adds to it.
-            let end = format!("journal-{number}/{:020}", journal.len());
-            if !is_closed && !self.create(&end, Bytes::new()).await? {
-                continue;
-            }
-            // Nobody but the last writer has all of its journal.
-            let local = fs::read(self.directory.join(format!("journal-{number}"))).ok();
-            let was_last = !is_closed && local.is_some_and(|local| local.starts_with(&journal));
-            for name in
-                fs::read_dir(&self.directory)?.flatten().filter_map(|entry| entry.file_name().into_string().ok())
-            {
-                if name.starts_with("journal-") || name == SNAPSHOT || LINES.contains(&name.as_str()) {
-                    fs::remove_file(self.directory.join(&name)).with_context(|| name.clone())?;
-                }
-            }
-            for (key, _) in self.list("notes/").await? {
-                let name = &key[self.key("notes/").len()..];
-                // Whoever was the last writer has them newer: some may not have been copied before it ended.
-                if is_note(name) && !(was_last && self.directory.join(name).exists()) {
-                    self.write(name, &self.get(&key).await?)?;
-                }
-            }
-            self.write(&format!("journal-{number}"), &journal)?;
-            let key = self.key(&format!("snapshot-{number}"));
-            let manifest: Manifest = serde_json::from_slice(&self.get(&key).await?).map_err(|error| {
-                anyhow!("s3://{}/{key} is no snapshot that this version of Highwater wrote: {error}", self.bucket)
-            })?;
-            for (name, pieces) in manifest.lines.iter().filter(|(name, _)| LINES.contains(&name.as_str())) {
-                self.fetch_lines(name, pieces).await?;
-            }
-            // The snapshot is the last: without it the rest is nothing.
-            self.write(SNAPSHOT, &self.get(&self.key(&manifest.state)).await?)?;
-            self.manifest = manifest;
-            (self.number, self.journal_bytes) = (Some(number), journal.len() as u64);
-            info!(bucket = %self.bucket, prefix = %self.prefix, snapshot = number, "the state was fetched");
-            return Ok(());
         }
+        Ok(())
+    }
+
+    /// Closes the journal of a snapshot, and makes the directory what these say. False where the journal has become longer
+    /// meanwhile.
+    async fn fetch_snapshot(&mut self, number: u64) -> anyhow::Result<bool> {
+        let pieces = self.list(&format!("journal-{number}/")).await?;
+        let mut journal = Vec::new();
+        let mut is_closed = false;
+        for (key, bytes) in &pieces {
+            if *bytes == 0 {
+                is_closed = true;
+                break;
+            }
+            journal.extend(self.get(key).await?);
+        }
+        // From now on nobody adds to it.
+        let end = format!("journal-{number}/{:020}", journal.len());
+        if !is_closed && !self.create(&end, Bytes::new()).await? {
+            return Ok(false);
+        }
+        let key = self.key(&format!("snapshot-{number}"));
+        let manifest: Manifest = serde_json::from_slice(&self.get(&key).await?).map_err(|error| {
+            anyhow!("s3://{}/{key} is no snapshot that this version of Highwater wrote: {error}", self.bucket)
+        })?;
+        let mirrored = fs::read(self.directory.join(MIRRORED)).ok();
+        let was_last = !is_closed && mirrored.is_some_and(|mirrored| mirrored == manifest.state.as_bytes());
+        for name in fs::read_dir(&self.directory)?.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+            if name.starts_with("journal-") || name == SNAPSHOT || LINES.contains(&name.as_str()) {
+                fs::remove_file(self.directory.join(&name)).with_context(|| name.clone())?;
+            }
+        }
+        for (key, _) in self.list("notes/").await? {
+            let name = &key[self.key("notes/").len()..];
+            // Whoever was the last writer has them newer: some may not have been copied before it ended.
+            if is_note(name) && !(was_last && self.directory.join(name).exists()) {
+                self.write(name, &self.get(&key).await?)?;
+            }
+        }
+        self.write(&format!("journal-{number}"), &journal)?;
+        for (name, pieces) in manifest.lines.iter().filter(|(name, _)| LINES.contains(&name.as_str())) {
+            self.fetch_lines(name, pieces).await?;
+        }
+        // The snapshot is the last: without it the rest is nothing.
+        self.write(SNAPSHOT, &self.get(&self.key(&manifest.state)).await?)?;
+        self.manifest = manifest;
+        (self.number, self.journal_bytes) = (Some(number), journal.len() as u64);
+        Ok(true)
     }
 
     /// Copies what the directory, whose journal has this number, has beyond the bucket. Only then is it safe.
@@ -187,6 +197,7 @@ impl Mirror {
                 bail!(self.taken_over());
             }
             self.next = None;
+            self.write(MIRRORED, manifest.state.as_bytes())?;
             let before = std::mem::replace(&mut self.manifest, manifest);
             (self.number, self.journal_bytes) = (Some(number), 0);
             self.forget_older(number, &before).await;

@@ -465,6 +465,66 @@ def signalled(highwater, root):
     print("signalled: heard in time, whatever does not answer")
 
 
+class Racing(Passing):
+    """Once `armed`, the next snapshot is held back until a second one comes under the same number, which may try when the
+    first is written."""
+
+    armed, second, written = threading.Event(), threading.Event(), threading.Event()
+    lock, held = threading.Lock(), []
+
+    def forward(self):
+        place = None
+        if self.command == "PUT" and "/snapshot-" in self.path and Racing.armed.is_set():
+            with Racing.lock:
+                place = len(Racing.held)
+                Racing.held.append(self.path)
+        if place == 0:
+            Racing.second.wait(timeout=30)
+        elif place == 1:
+            Racing.second.set()
+            Racing.written.wait(timeout=30)
+        super().forward()
+        if place == 0:
+            Racing.written.set()
+
+    do_GET = do_POST = do_HEAD = do_PUT = do_DELETE = forward
+
+
+def raced(highwater, root):
+    """Two start at once, and both take the place of a third: whoever comes too late takes the place of the other."""
+    boto3.client("s3").create_bucket(Bucket="raced")
+    server, environment = passing(Racing)
+
+    def start(name, stdin):
+        watch = [highwater, "watch", "-", "--state", os.path.join(root, name), "--mirror", "s3://raced/one"]
+        watch += ["--status", f"127.0.0.1:{free_port()}"]
+        with open(os.path.join(root, name + ".log"), "wb") as log:
+            return subprocess.Popen(watch, stdin=stdin, stderr=log, env=environment)
+
+    said = lambda name, text: text in open(os.path.join(root, name + ".log")).read()
+    assert start("raced-0", subprocess.DEVNULL).wait(timeout=60) == 0
+    Racing.armed.set()
+    both = {name: start(name, subprocess.PIPE) for name in ("raced-1", "raced-2")}
+    until = time.time() + 60
+    while not all(said(name, "watching") for name in both) and time.time() < until:
+        time.sleep(0.1)
+    assert Racing.held[0] == Racing.held[1], Racing.held
+    late = [name for name in both if said(name, "another sidecar has written")]
+    assert len(late) == 1, late
+    writer = both.pop(late[0])
+    (other,) = both.values()
+    # The one hears of the other when it writes next.
+    for process in (other, writer):
+        process.stdin.write(b"".join(lines(100, now())))
+        process.stdin.close()
+    assert other.wait(timeout=60) == 1 and said(*both, "another sidecar has taken over")
+    assert writer.wait(timeout=60) == 0
+    records = json.load(open(os.path.join(root, late[0], "summary.json")))["records"]
+    assert records["read"] == 100, records
+    server.shutdown()
+    print("raced: who is last is the writer")
+
+
 class Lossy(Passing):
     """Now and then the answers to a few writes in a row are lost: more than the SDK repeats."""
 
@@ -484,7 +544,7 @@ def moved(highwater, root, keys, expected, chance):
     s3, sqs = boto3.client("s3"), boto3.client("sqs")
     s3.create_bucket(Bucket="states")
     queue = sqs.create_queue(QueueName="moved")["QueueUrl"]
-    log = open(os.path.join(root, "moved.log"), "wb")
+    log = open(os.path.join(root, "moved.log"), "ab")
     _, environment = passing(Lossy)
 
     def start(state):
@@ -506,8 +566,13 @@ def moved(highwater, root, keys, expected, chance):
         process.wait()
     announcer.join()
     # One that was thought to be lost is still there: it hears that another is the writer, and ends.
+    said = lambda: open(log.name, "rb").read().count(b'"watching"')
+    before = said()
     old = start(os.path.join(root, "machine-old"))
-    time.sleep(3)
+    while said() == before:
+        assert old.poll() is None, f"the sidecar ended by itself with {old.returncode}; see {log.name}"
+        time.sleep(0.1)
+    time.sleep(1)
     new = os.path.join(root, "machine-new")
     process = start(new)
     time.sleep(3)
@@ -683,6 +748,7 @@ def main():
     print("listed: the same insights")
     moved(arguments.highwater, root, objects(trail), expected, chance)
     held.check(expected)
+    raced(arguments.highwater, root)
     signalled(arguments.highwater, root)
     server.stop()
 

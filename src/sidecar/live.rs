@@ -45,7 +45,7 @@ const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9465
 const LAST_WORDS: Duration = Duration::from_secs(15);
 
 /// How long a bucket may take for the commit in hand; for the last one, and a snapshot.
-const LAST_FOLLOW: Duration = Duration::from_secs(5);
+pub(super) const LAST_FOLLOW: Duration = Duration::from_secs(5);
 const LAST_SNAPSHOT: Duration = Duration::from_secs(8);
 
 /// How long receivers may take; then the bucket, for the places that they have reached; then sources, for what they have
@@ -228,7 +228,7 @@ impl Live<'_> {
         status.update(|figures| figures.drained_s = known.iter().map(|source| (source.name.clone(), None)).collect());
         status.set_ready(true);
         tell_manager(NotifyState::Ready);
-        let mut live = Live {
+        Ok(Live {
             runtime,
             stop,
             clock: options.clock,
@@ -244,15 +244,7 @@ impl Live<'_> {
             last_delivery_s: now_s(),
             looked_at: Instant::now(),
             committed_up_to: None,
-        };
-        if live.outlets.mirror.is_some() {
-            // With a snapshot of its own it takes the place of whoever wrote to the bucket before.
-            live.commit(|watch| {
-                watch.take_snapshot()?;
-                Ok(Committed { snapshot_taken: true, ..Committed::default() })
-            })?;
-        }
-        Ok(live)
+        })
     }
 
     /// Receives and commits until it is told to end; whether it is idle.
@@ -263,8 +255,6 @@ impl Live<'_> {
     ) -> anyhow::Result<(Ended, bool)> {
         let idle_s = until_idle.map(|idle| idle.as_secs() as i64);
         let mut asked_at = Instant::now();
-        // A bucket may have taken long until here.
-        self.last_delivery_s = now_s();
         while !self.stop.is_told() {
             self.status.turn();
             let is_muted_anew = self.read_mutes();
