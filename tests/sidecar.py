@@ -584,7 +584,7 @@ def moved(highwater, root, keys, expected, chance):
     for name in ("highwater.toml", "slack-token"):
         with open(os.path.join(new, name), "w") as file:
             file.write("secret")
-    status = process.wait(timeout=240)
+    status = process.wait(timeout=480)
     assert status == 0, f"exit status {status}; see {log.name}"
     found = s3.list_objects_v2(Bucket="states", Prefix="one/notes/")
     notes = sorted(found["Key"].removeprefix("one/notes/") for found in found["Contents"])
@@ -594,7 +594,7 @@ def moved(highwater, root, keys, expected, chance):
     assert b"another sidecar has taken over" in open(log.name, "rb").read()
     last = os.path.join(root, "machine-last")
     process = start(last)
-    assert process.wait(timeout=240) == 0, log.name
+    assert process.wait(timeout=480) == 0, log.name
     listed = subprocess.run([highwater, "mute", "--list", "--state", last], capture_output=True, text=True, check=True)
     assert not os.path.exists(os.path.join(last, "slack-token"))
     assert "CHG-123" in listed.stdout, f"what people muted has not moved: {listed.stdout}"
@@ -644,7 +644,7 @@ class HeldElsewhere(threading.Thread):
 
     def check(self, expected):
         self.join()
-        assert self.process.wait(timeout=240) == 0, self.log
+        assert self.process.wait(timeout=480) == 0, self.log
         if open(os.path.join(self.state, "insights.jsonl"), "rb").read() != expected:
             sys.exit(f"{self.state}/insights.jsonl differs from that of a scan")
         print("what somebody else had in hand was waited for: the same insights")
@@ -724,7 +724,7 @@ def main():
     putter.join()
     began = time.time()
     try:
-        status = process.wait(timeout=240)
+        status = process.wait(timeout=480)
     except subprocess.TimeoutExpired:
         process.kill()
         sys.exit(f"the sidecar did not come to an end; see {log.name}")
@@ -742,7 +742,7 @@ def main():
     # The same bucket without its queue.
     listed = os.path.join(root, "listed")
     watch = ["watch", "--s3", "s3://trail", "--since", "2026-03-01", "--state", listed, "--frontier", "delivery"]
-    subprocess.run([arguments.highwater, *watch, "--until-idle", "3s"], check=True, stderr=log, timeout=240)
+    subprocess.run([arguments.highwater, *watch, "--until-idle", "3s"], check=True, stderr=log, timeout=480)
     if open(os.path.join(listed, "insights.jsonl"), "rb").read() != expected:
         sys.exit(f"{listed}/insights.jsonl differs from that of a scan")
     print("listed: the same insights")
