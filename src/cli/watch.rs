@@ -173,6 +173,9 @@ fn watch(process: &Process, arguments: &Arguments) -> anyhow::Result<Ending> {
         }
         match (ended, next) {
             (Ok(Ended::Done), _) => return Ok(Ending::Done),
+            (Ok(Ended::Outrun), _) => {
+                info!("another sidecar has written to the bucket meanwhile; fetching its state");
+            }
             (Ok(Ended::Changed), next) => {
                 info!("a new configuration");
                 earlier = Some(match next {
@@ -232,24 +235,12 @@ fn start(
         }
     };
     let place = arguments.mirror.as_ref().or(sidecar.watch.mirror.as_ref()).and_then(|place| listing::place(place));
+    let mirror = place.map(|place| process.fetch(place, arguments.role.as_deref(), state)).transpose()?;
+    let detector = super::settings::detector(settings, settings.detector())?;
     let memory = arguments.memory.or(sidecar.watch.memory);
     let learns_lateness = settings.lateness == Some(Lateness::Auto);
-    let open = || {
-        let detector = super::settings::detector(settings, settings.detector())?;
-        Watch::open(state, Options { run: run.clone(), clock, learns_lateness, memory }, detector)
-            .with_context(|| format!("the state in {}", state.display()))
-    };
-    let (watch, mirror) = match place {
-        None => (open()?, None),
-        Some(place) => loop {
-            let mut mirror = process.fetch(place.clone(), arguments.role.as_deref(), state)?;
-            let mut watch = open()?;
-            if process.take_over(&mut watch, &mut mirror)? {
-                break (watch, Some(mirror));
-            }
-            info!("another sidecar has written to the bucket meanwhile; fetching its state");
-        },
-    };
+    let watch = Watch::open(state, Options { run, clock, learns_lateness, memory }, detector)
+        .with_context(|| format!("the state in {}", state.display()))?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         state = %state.display(),

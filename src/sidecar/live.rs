@@ -18,6 +18,7 @@ use super::{Ended, Options, RETRY, RETRY_MAX, Stop};
 use crate::event::{MINUTES_PER_DAY, Minute, ObjectName};
 use crate::http::Server;
 use crate::insight::State;
+use crate::mirror::TakenOver;
 use crate::sink::{self, Copy};
 use crate::source::listing::Listing;
 use crate::source::live::{Feed, Line, Ticket, now_s};
@@ -45,7 +46,7 @@ const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9465
 const LAST_WORDS: Duration = Duration::from_secs(15);
 
 /// How long a bucket may take for the commit in hand; for the last one, and a snapshot.
-pub(super) const LAST_FOLLOW: Duration = Duration::from_secs(5);
+const LAST_FOLLOW: Duration = Duration::from_secs(5);
 const LAST_SNAPSHOT: Duration = Duration::from_secs(8);
 
 /// How long receivers may take; then the bucket, for the places that they have reached; then sources, for what they have
@@ -78,16 +79,24 @@ struct Known {
     newest: Option<Minute>,
 }
 
-/// Runs until it is told to end, is idle, or `changed` says that the configuration is another one.
+/// Runs until it is told to end, is idle, another was quicker to write to the bucket, or `changed` says that the
+/// configuration is another one.
 pub(super) fn run(
     runtime: &Runtime,
     stop: &Stop,
     watch: Watch,
-    options: Options,
+    mut options: Options,
     changed: impl FnMut() -> bool,
 ) -> anyhow::Result<Ended> {
     let (reads_stdin, until_idle) = (options.reads_stdin(), options.until_idle);
-    let mut live = Live::begin(runtime, stop, watch, options)?;
+    let sources = std::mem::take(&mut options.sources);
+    let (feeds, inbox) = mpsc::channel(FEEDS);
+    let mut live = Live::begin(runtime, stop, watch, inbox, options)?;
+    if !live.take_over()? {
+        live.end(Ended::Outrun);
+        return Ok(Ended::Outrun);
+    }
+    live.start_sources(sources, feeds)?;
     let (ended, is_idle) = live.turn_until_told(until_idle, changed)?;
     tell_manager(if ended == Ended::Done { NotifyState::Stopping } else { NotifyState::Reloading });
     let last = live.commit_last(ended, is_idle)?;
@@ -149,8 +158,14 @@ struct Live<'a> {
 }
 
 impl Live<'_> {
-    /// Opens what insights go to, and lets the sources begin.
-    fn begin<'a>(runtime: &'a Runtime, stop: &'a Stop, watch: Watch, options: Options) -> anyhow::Result<Live<'a>> {
+    /// Opens what insights go to, and serves how things stand.
+    fn begin<'a>(
+        runtime: &'a Runtime,
+        stop: &'a Stop,
+        watch: Watch,
+        inbox: mpsc::Receiver<(usize, Feed)>,
+        options: Options,
+    ) -> anyhow::Result<Live<'a>> {
         let copy = options.insights.as_ref().map(|path| Copy::open(path)).transpose()?;
         let provisional = match options.clock {
             Clock::Wall => {
@@ -205,28 +220,7 @@ impl Live<'_> {
             // Nobody asked for it there: a second sidecar on the same machine may have it.
             Err(error) => info!("health and metrics are not served: {error:#}"),
         }
-        let (feeds, inbox) = mpsc::channel(FEEDS);
-        let mut known = Vec::new();
-        let since = first_day(watch.frontier());
-        for (place, source) in options.sources.into_iter().enumerate() {
-            let (safe, safe_line) = mpsc::unbounded_channel();
-            let line = Line { source: place, feeds: feeds.clone(), safe: safe_line, stop: tasks.stop_sources.clone() };
-            known.push(Known { name: source.name(), safe, tickets: Vec::new(), drained_s: None, newest: None });
-            if let Source::Http(http) = source {
-                let tls = http.certificate.zip(http.private_key);
-                let server = runtime.block_on(Server::bind(http.listen, tls))?;
-                let (push, task) = push::push(line, http.key, watch.frontier().0 > 0);
-                tasks.sources.spawn_on(task, runtime.handle());
-                let serving = server.serve(status.clone(), Some(push), tasks.stop_serving.clone());
-                tasks.serving.spawn_on(serving, runtime.handle());
-            } else {
-                let running = if matches!(source, Source::Stdin) { &mut tasks.stdin } else { &mut tasks.sources };
-                running.spawn_on(start(source, since, line), runtime.handle());
-            }
-        }
-        // One that never works is seen to grow old, also where nothing is ever committed.
-        status.update(|figures| figures.drained_s = known.iter().map(|source| (source.name.clone(), None)).collect());
-        status.set_ready(true);
+        // Also where a bucket lets us wait: from here on we say that we are alive.
         tell_manager(NotifyState::Ready);
         Ok(Live {
             runtime,
@@ -234,7 +228,7 @@ impl Live<'_> {
             clock: options.clock,
             mutes: mutes::Followed::new(watch.directory()),
             watch,
-            known,
+            known: Vec::new(),
             inbox,
             status,
             outlets,
@@ -247,6 +241,50 @@ impl Live<'_> {
         })
     }
 
+    /// Takes the place of whoever wrote to the bucket before, with a snapshot of its own. False where another was quicker,
+    /// and the state must be fetched anew.
+    fn take_over(&mut self) -> anyhow::Result<bool> {
+        if self.outlets.mirror.is_none() {
+            return Ok(true);
+        }
+        let taken = self.commit(|watch| {
+            watch.take_snapshot()?;
+            Ok(Committed { snapshot_taken: true, ..Committed::default() })
+        });
+        match taken {
+            Err(error) if error.is::<TakenOver>() => Ok(false),
+            taken => taken.map(|_| true),
+        }
+    }
+
+    fn start_sources(&mut self, sources: Vec<Source>, feeds: mpsc::Sender<(usize, Feed)>) -> anyhow::Result<()> {
+        let since = first_day(self.watch.frontier());
+        for (place, source) in sources.into_iter().enumerate() {
+            let (safe, safe_line) = mpsc::unbounded_channel();
+            let line =
+                Line { source: place, feeds: feeds.clone(), safe: safe_line, stop: self.tasks.stop_sources.clone() };
+            self.known.push(Known { name: source.name(), safe, tickets: Vec::new(), drained_s: None, newest: None });
+            if let Source::Http(http) = source {
+                let tls = http.certificate.zip(http.private_key);
+                let server = self.runtime.block_on(Server::bind(http.listen, tls))?;
+                let (push, task) = push::push(line, http.key, self.watch.frontier().0 > 0);
+                self.tasks.sources.spawn_on(task, self.runtime.handle());
+                let serving = server.serve(self.status.clone(), Some(push), self.tasks.stop_serving.clone());
+                self.tasks.serving.spawn_on(serving, self.runtime.handle());
+            } else {
+                let running =
+                    if matches!(source, Source::Stdin) { &mut self.tasks.stdin } else { &mut self.tasks.sources };
+                running.spawn_on(start(source, since, line), self.runtime.handle());
+            }
+        }
+        // One that never works is seen to grow old, also where nothing is ever committed.
+        self.status.update(|figures| {
+            figures.drained_s = self.known.iter().map(|source| (source.name.clone(), None)).collect()
+        });
+        self.status.set_ready(true);
+        Ok(())
+    }
+
     /// Receives and commits until it is told to end; whether it is idle.
     fn turn_until_told(
         &mut self,
@@ -255,6 +293,8 @@ impl Live<'_> {
     ) -> anyhow::Result<(Ended, bool)> {
         let idle_s = until_idle.map(|idle| idle.as_secs() as i64);
         let mut asked_at = Instant::now();
+        // A bucket may have taken long until here.
+        self.last_delivery_s = now_s();
         while !self.stop.is_told() {
             self.status.turn();
             let is_muted_anew = self.read_mutes();

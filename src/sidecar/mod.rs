@@ -16,10 +16,10 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::mirror::{Failed, Mirror, TakenOver};
+use crate::mirror::{Failed, Mirror};
 use crate::sink::Sink;
 use crate::source::Source;
-use crate::watch::{Clock, Watch, WatchError};
+use crate::watch::{Clock, Watch};
 
 pub struct Options {
     pub clock: Clock,
@@ -52,6 +52,8 @@ pub enum Ended {
     Done,
     /// The configuration is another one: start again.
     Changed,
+    /// Before anything was taken in another wrote to the bucket: start again, with the state that is there now.
+    Outrun,
 }
 
 /// Told to end, and when.
@@ -100,39 +102,23 @@ impl Process {
 
     /// Fetches the state that a bucket keeps, before the directory is opened.
     pub fn fetch(&self, place: (String, String), role_arn: Option<&str>, directory: &Path) -> anyhow::Result<Mirror> {
-        self.until_passed(async {
+        let fetched = async {
             let mut mirror = Mirror::new(place, role_arn, directory).await;
-            again("the state cannot be fetched", async || mirror.fetch().await).await?;
-            Ok(mirror)
-        })
-    }
-
-    /// Takes the place of whoever wrote to the bucket before, by a snapshot of its own. False where another was quicker,
-    /// and the state must be fetched anew.
-    pub fn take_over(&self, watch: &mut Watch, mirror: &mut Mirror) -> anyhow::Result<bool> {
-        let mut number = None;
-        let taken = again("the state cannot be put into the bucket", async || {
-            if number.is_none() {
-                watch.take_snapshot()?;
+            let mut wait = RETRY;
+            while let Err(error) = mirror.fetch().await {
+                if !error.downcast_ref().is_some_and(|failed: &Failed| failed.is_passing) {
+                    return Err(error);
+                }
+                warn!("the state cannot be fetched; trying again: {error:#}");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RETRY_MAX);
             }
-            mirror.follow(*number.insert(watch.journal_number())).await
-        });
-        match self.until_passed(taken) {
-            Err(error) if error.is::<TakenOver>() => Ok(false),
-            taken => taken.map(|()| true),
-        }
-    }
-
-    fn until_passed<T>(&self, asked: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-        // What standard input has read meanwhile needs it for the last commit.
-        let told_to_end = async {
-            self.stop.token.cancelled().await;
-            tokio::time::sleep_until((self.stop.at() + live::LAST_FOLLOW).into()).await;
+            Ok(mirror)
         };
         self.runtime.block_on(async {
             tokio::select! {
-                answer = asked => answer,
-                () = told_to_end => bail!("told to end before the bucket had answered"),
+                fetched = fetched => fetched,
+                () = self.stop.token.cancelled() => bail!("told to end before the state was fetched from the bucket"),
             }
         })
     }
@@ -142,12 +128,13 @@ impl Process {
     pub fn run(&self, watch: Watch, options: Options, changed: &mut dyn FnMut(bool) -> bool) -> anyhow::Result<Ended> {
         let reload = || changed(self.asked_to_reload.swap(false, Ordering::Relaxed));
         let reads_stdin = options.reads_stdin();
-        self.in_hand.store(true, Ordering::SeqCst);
+        let was_in_hand = self.in_hand.swap(true, Ordering::SeqCst);
         let ended = live::run(&self.runtime, &self.stop, watch, options, reload);
         // It is read on while the next configuration starts.
-        self.in_hand.store(reads_stdin, Ordering::SeqCst);
+        let is_in_hand = if matches!(ended, Ok(Ended::Outrun)) { was_in_hand } else { reads_stdin };
+        self.in_hand.store(is_in_hand, Ordering::SeqCst);
         match ended {
-            Ok(Ended::Changed) if self.stop.is_told() && !reads_stdin => Ok(Ended::Done),
+            Ok(Ended::Changed | Ended::Outrun) if self.stop.is_told() && !is_in_hand => Ok(Ended::Done),
             ended => ended,
         }
     }
@@ -156,23 +143,6 @@ impl Process {
     pub fn end(self) {
         self.runtime.shutdown_background();
     }
-}
-
-/// Asks again while that may help.
-async fn again(what: &str, mut ask: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let mut wait = RETRY;
-    while let Err(error) = ask().await {
-        let is_of_the_disk = |error: &WatchError| !matches!(error, WatchError::Lost { .. });
-        let is_passing = error.downcast_ref().is_some_and(|failed: &Failed| failed.is_passing)
-            || error.downcast_ref().is_some_and(is_of_the_disk);
-        if !is_passing {
-            return Err(error);
-        }
-        warn!("{what}; trying again: {error:#}");
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(RETRY_MAX);
-    }
-    Ok(())
 }
 
 /// SIGTERM and SIGINT end, SIGHUP asks for the configuration to be read again.

@@ -108,12 +108,12 @@ impl Outlets {
         let mut wait = RETRY;
         while let Err(error) = self.follow(watch, status) {
             status.set_ready(false);
-            status.turn();
-            status.update(|figures| figures.commit_failures += 1);
-            error!("what was received cannot be put into the bucket; nothing more is taken in until it can: {error:#}");
             if error.is::<TakenOver>() {
                 return Err(error);
             }
+            status.turn();
+            status.update(|figures| figures.commit_failures += 1);
+            error!("what was received cannot be put into the bucket; nothing more is taken in until it can: {error:#}");
             let is_told = self.stop.is_told();
             if is_told && self.stop.at().elapsed() >= self.mirror_within {
                 return Ok(false);
