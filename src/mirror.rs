@@ -18,7 +18,9 @@ use anyhow::{Context, anyhow, bail, ensure};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 use tokio_util::bytes::Bytes;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -37,6 +39,12 @@ const PIECE_BYTES: u64 = 64 << 20;
 
 /// In the directory alone: the key of the state that it put into the bucket last.
 const MIRRORED: &str = "mirrored";
+
+/// A journal may be thousands of small pieces, and whoever writes it does not wait for us.
+const PIECES_AT_ONCE: usize = 32;
+
+/// As many as one request may name.
+const DELETES_AT_ONCE: usize = 1_000;
 
 /// Notes are copied at most so often.
 const NOTES_EVERY: Duration = Duration::from_secs(10);
@@ -125,7 +133,8 @@ impl Mirror {
         while let Some(number) = self.newest().await? {
             let fetched = self.fetch_snapshot(number).await;
             // Whoever writes there may go on, and remove what we were reading, until its journal is closed.
-            if self.newest().await? == Some(number) && fetched? {
+            if self.newest().await? == Some(number) {
+                fetched?;
                 info!(bucket = %self.bucket, prefix = %self.prefix, snapshot = number, "the state was fetched");
                 break;
             }
@@ -133,36 +142,21 @@ impl Mirror {
         Ok(())
     }
 
-    /// Closes the journal of a snapshot, and makes the directory what these say. False where the journal has become longer
-    /// meanwhile.
-    async fn fetch_snapshot(&mut self, number: u64) -> anyhow::Result<bool> {
-        let pieces = self.list(&format!("journal-{number}/")).await?;
-        let mut journal = Vec::new();
-        let mut is_closed = false;
-        for (key, bytes) in &pieces {
-            if *bytes == 0 {
-                is_closed = true;
-                break;
-            }
-            journal.extend(self.get(key).await?);
-        }
-        // From now on nobody adds to it.
-        let end = format!("journal-{number}/{:020}", journal.len());
-        if !is_closed && !self.create(&end, Bytes::new()).await? {
-            return Ok(false);
-        }
+    /// Closes the journal of a snapshot, and makes the directory what these say.
+    async fn fetch_snapshot(&mut self, number: u64) -> anyhow::Result<()> {
+        let (journal, was_open) = self.close_journal(number).await?;
         let key = self.key(&format!("snapshot-{number}"));
         let manifest: Manifest = serde_json::from_slice(&self.get(&key).await?).map_err(|error| {
             anyhow!("s3://{}/{key} is no snapshot that this version of Highwater wrote: {error}", self.bucket)
         })?;
         let mirrored = fs::read(self.directory.join(MIRRORED)).ok();
-        let was_last = !is_closed && mirrored.is_some_and(|mirrored| mirrored == manifest.state.as_bytes());
+        let was_last = was_open && mirrored.is_some_and(|mirrored| mirrored == manifest.state.as_bytes());
         for name in fs::read_dir(&self.directory)?.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
             if name.starts_with("journal-") || name == SNAPSHOT || LINES.contains(&name.as_str()) {
                 fs::remove_file(self.directory.join(&name)).with_context(|| name.clone())?;
             }
         }
-        for (key, _) in self.list("notes/").await? {
+        for (key, _) in self.list("notes/", None).await? {
             let name = &key[self.key("notes/").len()..];
             // Whoever was the last writer has them newer: some may not have been copied before it ended.
             if is_note(name) && !(was_last && self.directory.join(name).exists()) {
@@ -177,7 +171,28 @@ impl Mirror {
         self.write(SNAPSHOT, &self.get(&self.key(&manifest.state)).await?)?;
         self.manifest = manifest;
         (self.number, self.journal_bytes) = (Some(number), journal.len() as u64);
-        Ok(true)
+        Ok(())
+    }
+
+    /// All of a journal, to which nobody adds from then on; and whether it was still open.
+    async fn close_journal(&self, number: u64) -> anyhow::Result<(Vec<u8>, bool)> {
+        let (mut journal, mut last) = (Vec::new(), None);
+        loop {
+            let mut pieces = self.list(&format!("journal-{number}/"), last.as_deref()).await?;
+            let is_closed = pieces.pop_if(|(_, bytes)| *bytes == 0).is_some();
+            let keys: Vec<String> = pieces.into_iter().map(|(key, _)| key).collect();
+            for keys in keys.chunks(PIECES_AT_ONCE) {
+                journal.extend(self.get_all(keys).await?.concat());
+            }
+            last = keys.into_iter().last().or(last);
+            if is_closed {
+                return Ok((journal, false));
+            }
+            // What was added meanwhile is little.
+            if self.create(&format!("journal-{number}/{:020}", journal.len()), Bytes::new()).await? {
+                return Ok((journal, true));
+            }
+        }
     }
 
     /// Copies what the directory, whose journal has this number, has beyond the bucket. Only then is it safe.
@@ -314,7 +329,7 @@ impl Mirror {
 
     /// Of the newest snapshot.
     async fn newest(&self) -> anyhow::Result<Option<u64>> {
-        let names = self.list("snapshot-").await?;
+        let names = self.list("snapshot-", None).await?;
         Ok(names.iter().filter_map(|(key, _)| key.rsplit('-').next()?.parse().ok()).max())
     }
 
@@ -323,19 +338,35 @@ impl Mirror {
         let lines = [before, &self.manifest].into_iter().flat_map(|manifest| manifest.lines.values());
         let needed: BTreeSet<&str> = lines.flatten().map(|piece| piece.key.as_str()).collect();
         for part in ["snapshot-", "state-", "journal-", "lines-"] {
-            let Ok(keys) = self.list(part).await else { continue };
+            let Ok(mut keys) = self.list(part, None).await else { continue };
             let start = self.key(part).len();
-            for (key, _) in keys {
+            keys.retain(|(key, _)| {
                 // Whoever takes over writes under a higher number: it is never its piece that is removed.
                 let of = key[start..].split('/').next().and_then(|of| of.parse::<u64>().ok());
-                if of.is_some_and(|of| of + 1 < number)
-                    && !needed.contains(&key[self.prefix.len()..])
-                    && let Err(error) = self.client.delete_object().bucket(&self.bucket).key(&key).send().await
-                {
-                    warn!(%key, error = %words(&error), "what is no longer needed cannot be removed");
+                of.is_some_and(|of| of + 1 < number) && !needed.contains(&key[self.prefix.len()..])
+            });
+            for keys in keys.chunks(DELETES_AT_ONCE) {
+                if let Err(reason) = self.delete(keys).await {
+                    warn!(%reason, "what is no longer needed cannot be removed");
                     return;
                 }
             }
+        }
+    }
+
+    async fn delete(&self, keys: &[(String, i64)]) -> Result<(), String> {
+        let named = |(key, _): &(String, i64)| ObjectIdentifier::builder().key(key).build();
+        let keys = keys.iter().map(named).collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+        let delete =
+            Delete::builder().set_objects(Some(keys)).quiet(true).build().map_err(|error| error.to_string())?;
+        let deleted = self.client.delete_objects().bucket(&self.bucket).delete(delete).send().await;
+        match deleted.map_err(|error| words(&error))?.errors().first() {
+            Some(error) => Err(format!(
+                "{}: {}",
+                error.key().unwrap_or_default(),
+                error.message().or(error.code()).unwrap_or_default()
+            )),
+            None => Ok(()),
         }
     }
 
@@ -362,13 +393,14 @@ impl Mirror {
         written.with_context(|| path.display().to_string())
     }
 
-    /// Keys in their order, with their sizes.
-    async fn list(&self, name: &str) -> anyhow::Result<Vec<(String, i64)>> {
+    /// Keys in their order, with their sizes; those after a key.
+    async fn list(&self, name: &str, after: Option<&str>) -> anyhow::Result<Vec<(String, i64)>> {
         let prefix = self.key(name);
-        let mut pages = self.client.list_objects_v2().bucket(&self.bucket).prefix(&prefix).into_paginator().send();
+        let asked = self.client.list_objects_v2().bucket(&self.bucket).prefix(&prefix);
+        let mut pages = asked.set_start_after(after.map(str::to_owned)).into_paginator().send();
         let mut keys = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| self.failed("listing", &prefix, &error))?;
+            let page = page.map_err(|error| failed(&self.bucket, "listing", &prefix, &error))?;
             keys.extend(
                 page.contents()
                     .iter()
@@ -380,19 +412,28 @@ impl Mirror {
     }
 
     async fn get(&self, key: &str) -> anyhow::Result<Bytes> {
-        let object = self.client.get_object().bucket(&self.bucket).key(key).send().await;
-        let object = object.map_err(|error| self.failed("reading", key, &error))?;
-        let bytes = object.body.collect().await.map_err(|error| {
-            let words = format!("reading s3://{}/{key}: the answer broke off: {error}", self.bucket);
-            Failed { words, is_passing: true }
-        })?;
-        Ok(bytes.into_bytes())
+        get(&self.client, &self.bucket, key).await
+    }
+
+    /// In the order of their keys.
+    async fn get_all(&self, keys: &[String]) -> anyhow::Result<Vec<Bytes>> {
+        let mut asking = JoinSet::new();
+        for (place, key) in keys.iter().cloned().enumerate() {
+            let (client, bucket) = (self.client.clone(), self.bucket.clone());
+            asking.spawn(async move { get(&client, &bucket, &key).await.map(|bytes| (place, bytes)) });
+        }
+        let mut found = vec![Bytes::new(); keys.len()];
+        while let Some(answer) = asking.join_next().await {
+            let (place, bytes) = answer??;
+            found[place] = bytes;
+        }
+        Ok(found)
     }
 
     async fn put(&self, name: &str, bytes: Bytes) -> anyhow::Result<()> {
         let key = self.key(name);
         let put = self.client.put_object().bucket(&self.bucket).key(&key).body(ByteStream::from(bytes)).send().await;
-        put.map(|_| ()).map_err(|error| self.failed("writing", &key, &error))
+        put.map(|_| ()).map_err(|error| failed(&self.bucket, "writing", &key, &error))
     }
 
     /// False: there is one already.
@@ -406,20 +447,30 @@ impl Mirror {
                 let there = self.get(&key).await?;
                 Ok(!there.is_empty() && there == bytes)
             }
-            Err(error) => Err(self.failed("writing", &key, &error)),
+            Err(error) => Err(failed(&self.bucket, "writing", &key, &error)),
         }
     }
+}
 
-    fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
-        &self,
-        what: &str,
-        key: &str,
-        error: &SdkError<E>,
-    ) -> anyhow::Error {
-        let status = error.raw_response().map(|response| response.status().as_u16());
-        let words = format!("{what} s3://{}/{key}: {}", self.bucket, words(error));
-        Failed { words, is_passing: !is_final(status, error.code()) }.into()
-    }
+async fn get(client: &Client, bucket: &str, key: &str) -> anyhow::Result<Bytes> {
+    let object = client.get_object().bucket(bucket).key(key).send().await;
+    let object = object.map_err(|error| failed(bucket, "reading", key, &error))?;
+    let bytes = object.body.collect().await.map_err(|error| {
+        let words = format!("reading s3://{bucket}/{key}: the answer broke off: {error}");
+        Failed { words, is_passing: true }
+    })?;
+    Ok(bytes.into_bytes())
+}
+
+fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
+    bucket: &str,
+    what: &str,
+    key: &str,
+    error: &SdkError<E>,
+) -> anyhow::Error {
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let words = format!("{what} s3://{bucket}/{key}: {}", words(error));
+    Failed { words, is_passing: !is_final(status, error.code()) }.into()
 }
 
 #[cfg(test)]

@@ -537,6 +537,53 @@ def raced(highwater, root):
     print("raced: who is last is the writer")
 
 
+class Slow(Passing):
+    """Reading takes a while."""
+
+    def before(self):
+        if self.command == "GET":
+            time.sleep(0.05)
+
+
+def hurried(highwater, root):
+    """The journal is many small pieces, and whoever writes it does not wait for whoever takes over."""
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket="hurried")
+    server, environment = passing(Slow)
+
+    def start(name, **more):
+        watch = [highwater, "watch", "-", "--state", os.path.join(root, name), "--mirror", "s3://hurried/one"]
+        watch += ["--status", f"127.0.0.1:{free_port()}"]
+        with open(os.path.join(root, name + ".log"), "wb") as log:
+            return subprocess.Popen(watch, stdin=subprocess.PIPE, stderr=log, **more)
+
+    said = lambda name, text: text in open(os.path.join(root, name + ".log")).read()
+    writer, number, until = start("hurried-1"), 0, time.time() + 180
+    # As many commits as there can be.
+    pieces = lambda: len(s3.list_objects_v2(Bucket="hurried", Prefix="one/journal-").get("Contents", []))
+    other, began = None, None
+    while other is None or not said("hurried-2", TURNING):
+        assert time.time() < until, f"it did not take over; see {root}/hurried-2.log"
+        if writer.poll() is None:
+            writer.stdin.write(b"".join(lines(1, now(), number)))
+            writer.stdin.flush()
+            number += 1
+        time.sleep(0.1)
+        if other is None and number % 50 == 0 and pieces() >= 60:
+            other, began = start("hurried-2", env=environment), time.time()
+    took_s = time.time() - began
+    try:
+        writer.stdin.write(b"".join(lines(1, now(), number)))
+        writer.stdin.close()
+    except BrokenPipeError:
+        pass
+    assert writer.wait(timeout=60) == 1 and said("hurried-1", "another sidecar has taken over")
+    other.stdin.close()
+    assert other.wait(timeout=60) == 0
+    server.shutdown()
+    print(f"hurried: the place of a writer that goes on is taken after {took_s:.1f} s")
+
+
 class Lossy(Passing):
     """Now and then the answers to a few writes in a row are lost: more than the SDK repeats."""
 
@@ -760,6 +807,7 @@ def main():
     moved(arguments.highwater, root, objects(trail), expected, chance)
     held.check(expected)
     raced(arguments.highwater, root)
+    hurried(arguments.highwater, root)
     signalled(arguments.highwater, root)
     server.stop()
 
