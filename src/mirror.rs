@@ -19,8 +19,8 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinSet;
 use tokio_util::bytes::Bytes;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -182,7 +182,7 @@ impl Mirror {
             let is_closed = pieces.pop_if(|(_, bytes)| *bytes == 0).is_some();
             let keys: Vec<String> = pieces.into_iter().map(|(key, _)| key).collect();
             for keys in keys.chunks(PIECES_AT_ONCE) {
-                journal.extend(self.get_all(keys).await?.concat());
+                journal.extend(try_join_all(keys.iter().map(|key| self.get(key))).await?.concat());
             }
             last = keys.into_iter().last().or(last);
             if is_closed {
@@ -400,7 +400,7 @@ impl Mirror {
         let mut pages = asked.set_start_after(after.map(str::to_owned)).into_paginator().send();
         let mut keys = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| failed(&self.bucket, "listing", &prefix, &error))?;
+            let page = page.map_err(|error| self.failed("listing", &prefix, &error))?;
             keys.extend(
                 page.contents()
                     .iter()
@@ -412,28 +412,19 @@ impl Mirror {
     }
 
     async fn get(&self, key: &str) -> anyhow::Result<Bytes> {
-        get(&self.client, &self.bucket, key).await
-    }
-
-    /// In the order of their keys.
-    async fn get_all(&self, keys: &[String]) -> anyhow::Result<Vec<Bytes>> {
-        let mut asking = JoinSet::new();
-        for (place, key) in keys.iter().cloned().enumerate() {
-            let (client, bucket) = (self.client.clone(), self.bucket.clone());
-            asking.spawn(async move { get(&client, &bucket, &key).await.map(|bytes| (place, bytes)) });
-        }
-        let mut found = vec![Bytes::new(); keys.len()];
-        while let Some(answer) = asking.join_next().await {
-            let (place, bytes) = answer??;
-            found[place] = bytes;
-        }
-        Ok(found)
+        let object = self.client.get_object().bucket(&self.bucket).key(key).send().await;
+        let object = object.map_err(|error| self.failed("reading", key, &error))?;
+        let bytes = object.body.collect().await.map_err(|error| {
+            let words = format!("reading s3://{}/{key}: the answer broke off: {error}", self.bucket);
+            Failed { words, is_passing: true }
+        })?;
+        Ok(bytes.into_bytes())
     }
 
     async fn put(&self, name: &str, bytes: Bytes) -> anyhow::Result<()> {
         let key = self.key(name);
         let put = self.client.put_object().bucket(&self.bucket).key(&key).body(ByteStream::from(bytes)).send().await;
-        put.map(|_| ()).map_err(|error| failed(&self.bucket, "writing", &key, &error))
+        put.map(|_| ()).map_err(|error| self.failed("writing", &key, &error))
     }
 
     /// False: there is one already.
@@ -447,30 +438,20 @@ impl Mirror {
                 let there = self.get(&key).await?;
                 Ok(!there.is_empty() && there == bytes)
             }
-            Err(error) => Err(failed(&self.bucket, "writing", &key, &error)),
+            Err(error) => Err(self.failed("writing", &key, &error)),
         }
     }
-}
 
-async fn get(client: &Client, bucket: &str, key: &str) -> anyhow::Result<Bytes> {
-    let object = client.get_object().bucket(bucket).key(key).send().await;
-    let object = object.map_err(|error| failed(bucket, "reading", key, &error))?;
-    let bytes = object.body.collect().await.map_err(|error| {
-        let words = format!("reading s3://{bucket}/{key}: the answer broke off: {error}");
-        Failed { words, is_passing: true }
-    })?;
-    Ok(bytes.into_bytes())
-}
-
-fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
-    bucket: &str,
-    what: &str,
-    key: &str,
-    error: &SdkError<E>,
-) -> anyhow::Error {
-    let status = error.raw_response().map(|response| response.status().as_u16());
-    let words = format!("{what} s3://{bucket}/{key}: {}", words(error));
-    Failed { words, is_passing: !is_final(status, error.code()) }.into()
+    fn failed<E: ProvideErrorMetadata + std::error::Error + 'static>(
+        &self,
+        what: &str,
+        key: &str,
+        error: &SdkError<E>,
+    ) -> anyhow::Error {
+        let status = error.raw_response().map(|response| response.status().as_u16());
+        let words = format!("{what} s3://{}/{key}: {}", self.bucket, words(error));
+        Failed { words, is_passing: !is_final(status, error.code()) }.into()
+    }
 }
 
 #[cfg(test)]
