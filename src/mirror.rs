@@ -208,11 +208,12 @@ impl Mirror {
                 None => self.follow_snapshot(number).await?,
             };
             self.next = Some((number, manifest.clone()));
+            // Before it is there: where the disk does not take it, the same is tried again.
+            self.write(MIRRORED, manifest.state.as_bytes())?;
             if !self.create(&format!("snapshot-{number}"), serde_json::to_vec(&manifest)?.into()).await? {
                 bail!(self.taken_over());
             }
             self.next = None;
-            self.write(MIRRORED, manifest.state.as_bytes())?;
             let before = std::mem::replace(&mut self.manifest, manifest);
             (self.number, self.journal_bytes) = (Some(number), 0);
             self.forget_older(number, &before).await;

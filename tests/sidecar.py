@@ -515,7 +515,21 @@ def raced(highwater, root):
             return subprocess.Popen(watch, stdin=stdin, stderr=log, env=environment)
 
     said = lambda name, text: text in open(os.path.join(root, name + ".log")).read()
-    assert start("raced-0", subprocess.DEVNULL).wait(timeout=60) == 0
+    # A disk that does not take the name of what was put into the bucket last is no other writer.
+    process, name = start("raced-0", subprocess.PIPE), os.path.join(root, "raced-0", "mirrored")
+    while not said("raced-0", TURNING):
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.remove(name)
+    os.mkdir(name)
+    process.stdin.write(b"".join(lines(100, now(), 1_000)))
+    process.stdin.close()
+    while not said("raced-0", "cannot be put into the bucket"):
+        assert process.poll() is None, f"it ended with {process.returncode}"
+        time.sleep(0.1)
+    time.sleep(1)
+    os.rmdir(name)
+    assert process.wait(timeout=60) == 0 and not said("raced-0", "another sidecar")
     Racing.armed.set()
     both = {name: start(name, subprocess.PIPE) for name in ("raced-1", "raced-2")}
     until = time.time() + 60
@@ -536,7 +550,7 @@ def raced(highwater, root):
     assert other.wait(timeout=60) == 1 and said(*both, "another sidecar has taken over")
     assert writer.wait(timeout=60) == 0
     records = json.load(open(os.path.join(root, late[0], "summary.json")))["records"]
-    assert records["read"] == 100, records
+    assert records["read"] == 200, records
     server.shutdown()
     print("raced: who is last is the writer")
 
@@ -568,10 +582,12 @@ def hurried(highwater, root):
     other, began = None, None
     while other is None or not said("hurried-2", TURNING):
         assert time.time() < until, f"it did not take over; see {root}/hurried-2.log"
-        if writer.poll() is None:
+        try:
             writer.stdin.write(b"".join(lines(1, now(), number)))
             writer.stdin.flush()
-            number += 1
+        except BrokenPipeError:
+            assert other is not None, "it ended by itself"
+        number += 1
         time.sleep(0.1)
         if other is None and number % 50 == 0 and pieces() >= 60:
             other, began = start("hurried-2", env=environment), time.time()
@@ -665,6 +681,8 @@ def moved(highwater, root, keys, expected, chance):
     # A file of lines is few pieces, however often it grew.
     pieces = [found["Key"] for found in s3.list_objects_v2(Bucket="states", Prefix="one/lines-")["Contents"]]
     assert 0 < sum("insights.jsonl" in key for key in pieces) <= 12, pieces
+    left = [found["Key"] for found in s3.list_objects_v2(Bucket="states", Prefix="one/snapshot-")["Contents"]]
+    assert len(left) <= 2, left
     if open(os.path.join(new, "insights.jsonl"), "rb").read() != expected:
         sys.exit(f"{new}/insights.jsonl differs from that of a scan")
     assert Lossy.lost > 4
